@@ -1,0 +1,1 @@
+"""The state machine: cases, resources, authority, merge, verdicts. Pure; it knows nothing of Raft."""

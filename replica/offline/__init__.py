@@ -1,0 +1,1 @@
+"""A site that is cut off: mode, journal, working view, replay. Pure; it knows cases, not Raft."""

@@ -1,0 +1,205 @@
+"""What can happen to a site, and what it then wants done: events in, one `Todo` out, as in the log's core.
+
+Every event carries `now_ms` of a clock that only goes forward. The wall clock, which may be wrong, comes only with `Issue`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from replica.cases.commands import Payload
+from replica.cases.operations import Operation, OperationId
+from replica.cases.verdicts import Effects, Verdict
+
+
+class Mode(Enum):
+    """CONNECTED → CUT_OFF → REPLAYING → CONNECTED: the table is in mode.py; entered and left without an operator."""
+
+    CONNECTED = "connected"
+    CUT_OFF = "cut-off"
+    REPLAYING = "replaying"
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """Somebody here does or reports something. The receipt comes under `token`, within `budget_ms`.
+
+    `act_ms` is when it happened in the world (0: now); `key` the caller's idempotency key or empty.
+    """
+
+    now_ms: int
+    wall_ms: int
+    token: int
+    payload: Payload
+    author: str
+    budget_ms: int
+    act_ms: int = 0
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Journalled:
+    """All that Todo number `todo` (and those before it) asked to journal is durable."""
+
+    now_ms: int
+    todo: int
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRefused:
+    """The disk was full: nothing of what Todo number `todo` asked to journal was written."""
+
+    now_ms: int
+    todo: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class LineUp:
+    """A zone node is followed now: its feed goes on from our applied index, operations may be sent."""
+
+    now_ms: int
+    zone: int
+
+
+@dataclass(frozen=True, slots=True)
+class LineDown:
+    """The line to the zone followed is gone. `closed`: the kernel said so, it is not a guess by silence."""
+
+    now_ms: int
+    zone: int
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A heartbeat of the feed: in `term` a quorum has confirmed `commit`, at the leader's time `leader_ms` (wall)."""
+
+    now_ms: int
+    term: int
+    commit: int
+    leader_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Effects of the next entry; their records are already in the base state when this is stepped."""
+
+    now_ms: int
+    effects: Effects
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The whole base state was replaced by a zone's at (index, term): this site was too far behind for the feed."""
+
+    now_ms: int
+    index: int
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """The base state up to `index`, and the verdicts that came with it, are durable here."""
+
+    now_ms: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hinted:
+    """A zone says that an operation was not taken (gap, stale, closed, no leader). A hint: the feed is the truth."""
+
+    now_ms: int
+    operation: OperationId
+    why: str
+
+
+Event: TypeAlias = (
+    Tick | Issue | Journalled | JournalRefused | LineUp | LineDown | Heard | Arrived | Replaced | Flushed | Hinted
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """A quorum has it at `index`; the verdict is known, and this site's own disk holds the operation too."""
+
+    token: int
+    operation: OperationId
+    index: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class KeptHere:
+    """This site's disk has it; the verdict will follow (`journalled`)."""
+
+    token: int
+    operation: OperationId
+
+
+@dataclass(frozen=True, slots=True)
+class NotKnown:
+    """The budget is over and neither this disk nor a quorum has answered."""
+
+    token: int
+    operation: OperationId
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """Surely not done: not permitted here and now, or the disk is full, or this life of the site is fenced."""
+
+    token: int
+    why: str
+    full: bool = False
+
+
+Receipt: TypeAlias = Agreed | KeptHere | NotKnown | TurnedAway
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an operation of this site. `state`: "agreed", "journalled", "unknown" (never heard of, or not
+    durable yet). `index` is 0 where it is not known any more (an old `applied`)."""
+
+    state: str
+    index: int = 0
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict on one of this site's own operations, to be stored in the site's local table with the next flush."""
+
+    operation: OperationId
+    index: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """What the site's core wants done, in this order.
+
+    1. `journal` (and `rewrite`, openings written anew under the same number) in one durable write, then `Journalled`.
+    2. `send` to the zone followed: every operation here is durable already (rule 9).
+    3. `receipts` to the callers. `decisions` into the local table with the next flush. `trim`: journal records up to and
+       including these numbers may go (rule 15), in the transaction that keeps the counters.
+    """
+
+    number: int
+    journal: tuple[Operation, ...] = ()
+    rewrite: tuple[Operation, ...] = ()
+    send: tuple[Operation, ...] = ()
+    receipts: tuple[Receipt, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    trim: tuple[tuple[bytes, int], ...] = ()
+    mode: Mode | None = None
+    notes: tuple[str, ...] = ()

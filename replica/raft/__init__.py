@@ -1,0 +1,1 @@
+"""The agreed log: Raft, pure. Events in, one Ready out."""
