@@ -84,6 +84,8 @@ class AppendReply:
     hint_term: Term = 0
     rebuilding: bool = False
     """The sender lost its store: count it for nothing, and see to its readmission."""
+    life: int = 0
+    """While rebuilding: a number this start of the sender drew for itself. `Readmit` repeats it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +110,21 @@ class HeartbeatReply:
     term: Term
     context: int = 0
     rebuilding: bool = False
+    life: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Readmit:
-    """A leader to a node that lost its store: every other voter has since answered in `term`; your promises count again."""
+    """A leader to a node that lost its store: every other voter has since answered in `term`; your promises count again.
+
+    Meant for the start of the node that drew `life`, and for no other: a copy that arrives late, at a later start that
+    lost its store again, must readmit nobody.
+    """
 
     frm: NodeId
     to: NodeId
     term: Term
+    life: int = 0
 
 
 @dataclass(frozen=True, slots=True)

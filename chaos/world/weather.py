@@ -1,0 +1,213 @@
+"""What one seed makes of the world: how many nodes, how fast, and which faults there are at all.
+
+Swarm: a seed does not turn every fault on a little. It draws which faults exist and how bad each is, so that one run is a
+lossy network with perfect disks and the next a calm network whose processes die all the time. Bugs that need one fault to be
+frequent, or another to be absent, are then met too.
+
+All times are milliseconds, all chances are per occasion (per message, per save, per turn). Times scale with the election
+timeout: what matters is their ratio.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+
+
+class Driving(Enum):
+    """How the node's loop uses its disk. The core must be right under each of them."""
+
+    BLOCKING = "waits for the disk"
+    """Nothing is stepped while a save is on its way."""
+    STEPPING = "steps while the disk works"
+    """Events are stepped, but the next Ready is taken only after `Persisted`."""
+    PIPELINED = "several saves under way"
+    """Readies are taken and queued one behind the other."""
+
+
+CUTS = ("one node apart", "two halves", "one way", "deaf", "mute", "one link", "ring", "bridge")
+"""Shapes of a partition. `deaf` hears nobody but is heard; `mute` is the reverse; `ring` leaves each node its two
+neighbours; `bridge` is two halves that share one node."""
+
+CRASH_POINTS = (
+    "before send_now",
+    "amid send_now",
+    "before the save",
+    "before send_saved",
+    "amid send_saved",
+    "before Persisted",
+    "before apply",
+    "amid apply",
+)
+"""Every place between two effects of carrying out a Ready. The save itself is torn by crashes at any other time."""
+
+FAULTS = ("crash", "crash at a point", "whole cluster down", "disk emptied", "disk stall", "sync error", "cut", "pause",
+          "clock jump", "link re-made")  # fmt: skip
+
+
+@dataclass(slots=True)
+class Weather:
+    """The parameters of one seed. The storm uses all of them; the calm after it turns the faults off."""
+
+    nodes: int = 3
+    driving: Driving = Driving.PIPELINED
+
+    # What the core is told (RaftConfig).
+    election_timeout_ms: int = 300
+    heartbeat_interval_ms: int = 50
+    max_append_bytes: int = 1 << 20
+    max_inflight_appends: int = 64
+    max_inflight_bytes: int = 8 << 20
+    max_apply_bytes: int = 4 << 20
+    max_uncommitted_bytes: int = 64 << 20
+    pre_vote: bool = True
+    check_quorum: bool = True
+    priorities: bool = False
+
+    # Links.
+    latency_ms: int = 1
+    jitter_ms: int = 2
+    loss: float = 0.0
+    doubling: float = 0.0
+    lateness: float = 0.0
+    """Chance that a message takes up to minutes."""
+    ordered: bool = True
+    """Messages of one link arrive in the order they were sent, but for late and doubled ones."""
+    connections: bool = True
+    """Nodes are told of connections: PeerFound when one is made, PeerLost when a process dies."""
+    held_by_cuts: bool = False
+    """A cut keeps what was sent into it and delivers it after the heal, as a transport that retransmits would."""
+
+    # Nodes.
+    turn_ms: int = 0
+    """Up to so long an arrived event waits until the loop drains the inbox."""
+    sync_ms: int = 1
+    sync_jitter_ms: int = 2
+    apply_ms: int = 0
+    """Up to so long committed entries wait for the applier; 0: applied in the same turn."""
+    flush: float = 0.2
+    """Chance that the applied index becomes durable after an apply."""
+    drift: int = 0
+    """Clock rates differ by up to so many thousandths, either way."""
+
+    # Faults.
+    faults: tuple[str, ...] = ()
+    cuts: tuple[str, ...] = CUTS
+    fault_interval_ms: int = 600
+    down_ms: int = 600
+    """Mean time a dead process stays dead."""
+    cut_ms: int = 1500
+    aim_at_leader: float = 0.5
+
+    # Load.
+    proposal_interval_ms: int = 40
+    burst: int = 1
+    padding: int = 0
+    """Bytes added to each payload, up to so many."""
+    stray_requests: float = 0.0
+    """Chance that a client asks for a transfer or a read as well."""
+
+
+def storm(rng: Random) -> Weather:
+    """The weather of a seed."""
+    weather = Weather(nodes=rng.choices((1, 2, 3, 4, 5, 6, 7), (2, 2, 12, 4, 10, 1, 4))[0])
+    _speed(weather, rng)
+    _core_settings(weather, rng)
+    _links(weather, rng)
+    _loops_and_disks(weather, rng)
+    _faults(weather, rng)
+    _load(weather, rng)
+    return weather
+
+
+def figure_8(rng: Random) -> Weather:
+    """Weather in which figure 8 of the paper happens: entries of an old term reach a majority one message at a time, and
+    leaders die in between and come back at once. A core that commits such an entry by counting loses it soon."""
+    weather = Weather(nodes=5, election_timeout_ms=100, heartbeat_interval_ms=20, latency_ms=2, jitter_ms=12)
+    weather.max_append_bytes, weather.max_inflight_appends = 1, 1
+    weather.loss, weather.pre_vote, weather.check_quorum = 0.15, False, False
+    weather.faults, weather.aim_at_leader = ("crash", "crash at a point", "cut"), 0.8
+    weather.cuts = ("one node apart", "two halves", "mute")
+    weather.fault_interval_ms, weather.down_ms, weather.cut_ms = rng.choice((60, 100, 160)), 60, 150
+    weather.proposal_interval_ms = 10
+    return weather
+
+
+def calm(weather: Weather) -> Weather:
+    """The same cluster after the storm: all faults off, links and disks quick. Settings of the core stay as they are."""
+    kept = {name: getattr(weather, name) for name in _CORE_SETTINGS}
+    return Weather(nodes=weather.nodes, driving=weather.driving, connections=weather.connections, **kept)
+
+
+_CORE_SETTINGS = (
+    "election_timeout_ms",
+    "heartbeat_interval_ms",
+    "max_append_bytes",
+    "max_inflight_appends",
+    "max_inflight_bytes",
+    "max_apply_bytes",
+    "max_uncommitted_bytes",
+    "pre_vote",
+    "check_quorum",
+    "priorities",
+)
+
+
+def _speed(weather: Weather, rng: Random) -> None:
+    weather.latency_ms, weather.jitter_ms = rng.choice(((0, 2), (1, 3), (2, 20), (15, 10), (5, 60)))
+    weather.sync_ms, weather.sync_jitter_ms = rng.choice(((0, 1), (0, 4), (2, 10), (5, 80)))
+    slowest = 2 * (weather.latency_ms + weather.jitter_ms) + weather.sync_ms + weather.sync_jitter_ms
+    weather.election_timeout_ms = max(50, slowest * rng.choice((2, 4, 10)))
+    weather.heartbeat_interval_ms = max(2, weather.election_timeout_ms // rng.choice((3, 5, 8)))
+
+
+def _core_settings(weather: Weather, rng: Random) -> None:
+    if rng.random() < 0.3:
+        weather.max_append_bytes = rng.choice((1, 40, 400))
+    if rng.random() < 0.3:
+        weather.max_inflight_appends = rng.choice((1, 2, 4))
+    if rng.random() < 0.2:
+        weather.max_inflight_bytes = rng.choice((1, 100, 1000))
+    if rng.random() < 0.3:
+        weather.max_apply_bytes = rng.choice((1, 50, 500))
+    if rng.random() < 0.2:
+        weather.max_uncommitted_bytes = rng.choice((20, 200, 2000))
+    weather.pre_vote = rng.random() < 0.85
+    weather.check_quorum = rng.random() < 0.85
+    weather.priorities = rng.random() < 0.4
+
+
+def _links(weather: Weather, rng: Random) -> None:
+    weather.loss = rng.choice((0.0, 0.0, 0.005, 0.05, 0.2))
+    weather.doubling = rng.choice((0.0, 0.0, 0.01, 0.1))
+    weather.lateness = rng.choice((0.0, 0.0, 0.002, 0.02))
+    weather.ordered = rng.random() < 0.5
+    weather.connections = rng.random() < 0.7
+    weather.held_by_cuts = rng.random() < 0.3
+
+
+def _loops_and_disks(weather: Weather, rng: Random) -> None:
+    weather.driving = rng.choice(tuple(Driving))
+    weather.turn_ms = rng.choice((0, 0, 0, 2, 10))
+    weather.apply_ms = rng.choice((0, 0, 5, 50))
+    weather.flush = rng.choice((0.0, 0.05, 0.5, 1.0))
+    weather.drift = rng.choice((0, 0, 10, 100))
+
+
+def _faults(weather: Weather, rng: Random) -> None:
+    timeout = weather.election_timeout_ms
+    weather.faults = tuple(name for name in FAULTS if rng.random() < 0.5)
+    weather.cuts = tuple(name for name in CUTS if rng.random() < 0.6) or CUTS
+    weather.fault_interval_ms = max(10, int(timeout * rng.choice((0.3, 1, 2, 5))))
+    weather.down_ms = max(5, int(timeout * rng.choice((0.1, 1, 4))))
+    weather.cut_ms = max(10, int(timeout * rng.choice((0.5, 2, 6))))
+    weather.aim_at_leader = rng.choice((0.2, 0.5, 0.9))
+
+
+def _load(weather: Weather, rng: Random) -> None:
+    timeout = weather.election_timeout_ms
+    weather.proposal_interval_ms = max(1, int(timeout * rng.choice((0.02, 0.1, 0.3, 2))))
+    weather.burst = rng.choice((1, 1, 5, 30))
+    weather.padding = rng.choice((0, 0, 30, 300))
+    weather.stray_requests = rng.choice((0.0, 0.0, 0.1))

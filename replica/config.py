@@ -1,0 +1,190 @@
+"""The configuration of a zone or a site: a TOML file, decoded into typed values, wrong fields named with their path.
+
+```toml
+[cluster]
+id = "samu-france"
+
+[zone]                         # or [site]
+name = "zone-a"                # a site's name is its Samu's organisation id: fr.health.samu440
+number = 1                     # zones only: the voter's number
+listen = "127.0.0.1:7001"
+data = "data/zone-a"           # relative to this file
+
+[[zones]]                      # every voter, this one included
+number = 1
+name = "zone-a"
+address = "127.0.0.1:7001"     # as seen from here
+priority = 0                   # the higher leads where both could
+```
+
+Raised for anything wrong: `ConfigError`, with the path and what is allowed. Nothing is started then.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from replica.errors import ConfigError
+
+Milliseconds = Annotated[int, Meta(ge=1, le=3_600_000)]
+Name = Annotated[str, Meta(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Number = Annotated[int, Meta(ge=1, le=127)]
+
+T = TypeVar("T")
+
+
+class ClusterSection(Struct, frozen=True, forbid_unknown_fields=True):
+    id: Name
+
+
+class ZonePeer(Struct, frozen=True, forbid_unknown_fields=True):
+    """One voter, and where it is reached from here."""
+
+    number: Number
+    name: Name
+    address: str
+    priority: int = 0
+
+
+class ZoneSection(Struct, frozen=True, forbid_unknown_fields=True):
+    name: Name
+    number: Number
+    listen: str
+    data: str
+
+
+class SiteSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """`organisations`: further names this Samu goes by, and those it speaks for; registered when the site opens."""
+
+    name: Name
+    listen: str
+    data: str
+    organisations: tuple[Name, ...] = ()
+
+
+class Timing(Struct, frozen=True, forbid_unknown_fields=True):
+    """All times a node goes by. The defaults suit zones a few milliseconds apart."""
+
+    election_timeout_ms: Milliseconds = 300
+    heartbeat_interval_ms: Milliseconds = 50
+    feed_interval_ms: Milliseconds = 100
+    """A zone tells its sites at least this often what the quorum has confirmed."""
+    line_silent_ms: Milliseconds = 500
+    """A site leaves a zone it has heard nothing from for so long, and tries the next."""
+    cut_off_after_ms: Milliseconds = 1500
+    stable_ms: Milliseconds = 500
+    resend_ms: Milliseconds = 500
+    flush_interval_ms: Milliseconds = 500
+    handshake_ms: Milliseconds = 2000
+    """A connection that has not said who it is by then is closed."""
+    reconnect_first_ms: Milliseconds = 10
+    reconnect_most_ms: Milliseconds = 1000
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a node will hold at most, so that nothing grows without an end."""
+
+    connections: Annotated[int, Meta(ge=8, le=10_000)] = 1000
+    waiting_operations: Annotated[int, Meta(ge=1, le=10_000_000)] = 20_000
+    feed_ring_bytes: Annotated[int, Meta(ge=65_536)] = 64 << 20
+    map_size_gib: Annotated[int, Meta(ge=1, le=1024)] = 64
+
+
+class ZoneConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    cluster: ClusterSection
+    zone: ZoneSection
+    zones: Annotated[tuple[ZonePeer, ...], Meta(min_length=1, max_length=7)]
+    timing: Timing = Timing()
+    limits: Limits = Limits()
+
+
+class SiteConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    cluster: ClusterSection
+    site: SiteSection
+    zones: Annotated[tuple[ZonePeer, ...], Meta(min_length=1, max_length=7)]
+    timing: Timing = Timing()
+    limits: Limits = Limits()
+
+
+def load_zone(path: Path) -> ZoneConfig:
+    """The zone configuration at `path`; its data folder made absolute. Raises ConfigError."""
+    config = _decode(path, ZoneConfig)
+    check_zone(config)
+    data = str(_absolute(path, config.zone.data))
+    return msgspec.structs.replace(config, zone=msgspec.structs.replace(config.zone, data=data))
+
+
+def load_site(path: Path) -> SiteConfig:
+    """The site configuration at `path`; its data folder made absolute. Raises ConfigError."""
+    config = _decode(path, SiteConfig)
+    check_site(config)
+    data = str(_absolute(path, config.site.data))
+    return msgspec.structs.replace(config, site=msgspec.structs.replace(config.site, data=data))
+
+
+def check_zone(config: ZoneConfig) -> None:
+    """What the types alone cannot say of a zone's configuration. Raises ConfigError."""
+    _check_common(config.zones, config.timing)
+    host_and_port(config.zone.listen, "$.zone.listen")
+    mine = [peer for peer in config.zones if peer.number == config.zone.number]
+    if not mine:
+        raise ConfigError("$.zone.number", f"{config.zone.number} is not among [[zones]]")
+    if mine[0].name != config.zone.name:
+        raise ConfigError("$.zone.name", f"{config.zone.name!r}, but [[zones]] calls {mine[0].number} {mine[0].name!r}")
+
+
+def check_site(config: SiteConfig) -> None:
+    """What the types alone cannot say of a site's configuration. Raises ConfigError."""
+    _check_common(config.zones, config.timing)
+    host_and_port(config.site.listen, "$.site.listen")
+
+
+def host_and_port(address: str, path: str) -> tuple[str, int]:
+    """`host:port`, or `[v6]:port`. Raises ConfigError naming `path`."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(path, f"{address!r} is not host:port with a port of 0 to 65535")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _check_common(zones: tuple[ZonePeer, ...], timing: Timing) -> None:
+    for at, peer in enumerate(zones):
+        host_and_port(peer.address, f"$.zones[{at}].address")
+        for before in zones[:at]:
+            if before.number == peer.number:
+                raise ConfigError(f"$.zones[{at}].number", f"{peer.number} is there twice")
+            if before.name == peer.name:
+                raise ConfigError(f"$.zones[{at}].name", f"{peer.name!r} is there twice")
+    if timing.heartbeat_interval_ms * 2 > timing.election_timeout_ms:
+        raise ConfigError(
+            "$.timing.heartbeat_interval_ms",
+            f"{timing.heartbeat_interval_ms} must be at most half of election_timeout_ms, {timing.election_timeout_ms}",
+        )
+
+
+def _decode(path: Path, kind: type[T]) -> T:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as problem:
+        raise ConfigError(str(path), f"cannot be read: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise ConfigError(str(path), f"is not UTF-8 at byte {problem.start}") from problem
+    try:
+        raw: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise ConfigError(str(path), f"is not TOML: {problem}") from problem
+    try:
+        return msgspec.convert(raw, kind, strict=True)
+    except msgspec.ValidationError as problem:
+        what, _, where = str(problem).partition(" - at `")
+        raise ConfigError(where.removesuffix("`") or "$", what) from problem
+
+
+def _absolute(config_file: Path, data: str) -> Path:
+    folder = Path(data)
+    return folder if folder.is_absolute() else (config_file.parent / folder).resolve()

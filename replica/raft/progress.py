@@ -1,0 +1,174 @@
+"""What a leader knows of one follower, and how fast it may send to it.
+
+A follower is in one of three phases:
+
+* PROBE: where its log meets ours is not known. One Append at a time, then wait for the answer.
+* REPLICATE: the logs meet. Appends leave one after another without waiting (pipelining, dissertation 10.2.2), `next_index`
+  moves on at sending; a window in messages and in bytes bounds what is on the way.
+* SNAPSHOT: what it needs is no longer in the log (chapter 5). Nothing but heartbeats until a snapshot has reached it.
+
+`TRANSITIONS` is the whole of it; a pair that is not in the table changes nothing. Read it first.
+
+Leaves out: what to send (replication.py) and whether the follower counts (rebuild.py, quorum.py).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+
+from replica.raft.types import Index, NodeId, RaftConfig
+
+NEVER_MS = -(1 << 62)
+"""Before any time: a follower not heard since its process was lost."""
+
+
+class Phase(Enum):
+    PROBE = "probe"
+    REPLICATE = "replicate"
+    SNAPSHOT = "snapshot"
+
+
+class Sign(Enum):
+    """What the leader learned about a follower."""
+
+    ACCEPTED = "accepted"
+    """It holds our log up to its answer."""
+    REJECTED = "rejected"
+    """Its log does not meet ours where we thought."""
+    OVERDUE = "overdue"
+    """It answers heartbeats but not an Append sent long ago: that one, or its answer, was lost."""
+    LOST = "lost"
+    """Its process or the connection is gone, and all that was on the way with it."""
+    COMPACTED = "compacted"
+    """What it needs next is no longer in our log."""
+    DELIVERED = "delivered"
+    """The transfer of a snapshot ended, well or not: ask where it stands."""
+
+
+TRANSITIONS: dict[tuple[Phase, Sign], Phase] = {
+    (Phase.PROBE, Sign.ACCEPTED): Phase.REPLICATE,
+    (Phase.PROBE, Sign.REJECTED): Phase.PROBE,
+    (Phase.PROBE, Sign.OVERDUE): Phase.PROBE,
+    (Phase.PROBE, Sign.LOST): Phase.PROBE,
+    (Phase.PROBE, Sign.COMPACTED): Phase.SNAPSHOT,
+    (Phase.REPLICATE, Sign.REJECTED): Phase.PROBE,
+    (Phase.REPLICATE, Sign.OVERDUE): Phase.PROBE,
+    (Phase.REPLICATE, Sign.LOST): Phase.PROBE,
+    (Phase.REPLICATE, Sign.COMPACTED): Phase.SNAPSHOT,
+    (Phase.SNAPSHOT, Sign.LOST): Phase.PROBE,
+    (Phase.SNAPSHOT, Sign.DELIVERED): Phase.PROBE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """One Append on its way: acknowledged once the follower's match reaches `last_index`."""
+
+    last_index: Index
+    size: int
+    sent_ms: int
+
+
+@dataclass(slots=True)
+class Progress:
+    """`match_index` and `next_index` of figure 2, and the window."""
+
+    next_index: Index
+    heard_ms: int
+    """When it last answered in this term; NEVER_MS since its process was lost."""
+    match_index: Index = 0
+    """It surely holds our log up to here, durably. Only rises, but for a store that was lost."""
+    phase: Phase = Phase.PROBE
+    probe_sent_ms: int | None = None
+    """PROBE: when the one Append left that is not answered yet."""
+    told_commit: Index = 0
+    """The highest commit index a message to it has carried. It may have been lost; the next heartbeat repeats it."""
+    inflight: deque[Flight] = field(default_factory=deque)
+    inflight_bytes: int = 0
+
+    def sees(self, sign: Sign) -> bool:
+        """Move along the table; whether the pair is in it. Entering a phase clears what belonged to the one left."""
+        target = TRANSITIONS.get((self.phase, sign))
+        if target is None:
+            return False
+        self.phase = target
+        self.probe_sent_ms = None
+        self.inflight.clear()
+        self.inflight_bytes = 0
+        self.next_index = max(self.next_index if sign is Sign.REJECTED else 0, self.match_index + 1)
+        return True
+
+    def has_room(self, config: RaftConfig) -> bool:
+        """Whether one more Append may leave now."""
+        match self.phase:
+            case Phase.PROBE:
+                return self.probe_sent_ms is None
+            case Phase.REPLICATE:
+                return len(self.inflight) < config.max_inflight_appends and self.inflight_bytes < config.max_inflight_bytes
+            case Phase.SNAPSHOT:
+                return False
+
+    def wants_append(self, last_index: Index, config: RaftConfig) -> bool:
+        """Whether an Append should leave now: a probe even without entries, otherwise only with some."""
+        return (self.phase is Phase.PROBE or self.next_index <= last_index) and self.has_room(config)
+
+    def sent(self, last_index: Index, size: int, now_ms: int) -> None:
+        """An Append up to `last_index` has left."""
+        if self.phase is Phase.PROBE:
+            self.probe_sent_ms = now_ms
+            return
+        self.inflight.append(Flight(last_index, size, now_ms))
+        self.inflight_bytes += size
+        self.next_index = last_index + 1
+
+    def accepted(self, match_index: Index) -> None:
+        """It holds our log up to `match_index`. An answer older than what we know changes nothing."""
+        self.match_index = max(self.match_index, match_index)
+        while self.inflight and self.inflight[0].last_index <= self.match_index:
+            self.inflight_bytes -= self.inflight.popleft().size
+        self.next_index = max(self.next_index, self.match_index + 1)
+        self.sees(Sign.ACCEPTED)
+
+    def is_news(self, rejected_prev: Index) -> bool:
+        """Whether a rejection at `rejected_prev` says anything: not below what matches, and of the probe on its way."""
+        if rejected_prev <= self.match_index or self.phase is Phase.SNAPSHOT:
+            return False
+        return self.phase is Phase.REPLICATE or (rejected_prev == self.next_index - 1 and self.probe_sent_ms is not None)
+
+    def rejected(self, next_index: Index) -> None:
+        """Ask again from `next_index`, one at a time."""
+        self.next_index = next_index
+        self.sees(Sign.REJECTED)
+
+    def overdue(self, now_ms: int, probe_patience_ms: int, patience_ms: int) -> bool:
+        """Whether what is on the way has been for so long that it must be taken for lost."""
+        if self.probe_sent_ms is not None:
+            return now_ms - self.probe_sent_ms >= probe_patience_ms
+        return bool(self.inflight) and now_ms - self.inflight[0].sent_ms >= patience_ms
+
+    def forget(self, next_index: Index) -> None:
+        """It lost its store: nothing it said before holds (D10). Ask from the start of all knowledge."""
+        self.match_index = 0
+        self.told_commit = 0
+        self.phase = Phase.PROBE
+        self.probe_sent_ms = None
+        self.inflight.clear()
+        self.inflight_bytes = 0
+        self.next_index = next_index
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressView:
+    """One follower as a leader's status shows it."""
+
+    peer: NodeId
+    phase: Phase
+    match_index: Index
+    next_index: Index
+    inflight_appends: int
+    inflight_bytes: int
+    heard_ms: int
+    """When it last answered in this term; NEVER_MS since its process was lost."""
+    rebuilding: bool

@@ -1,0 +1,125 @@
+"""One framed connection: what is posted leaves in order, what arrives comes as whole frames.
+
+Posting never waits: a slow other side must not hold up the loop that has something to say to everybody. What cannot leave is
+kept up to `most_bytes`; past that the connection is given up, and the protocol above recovers as from any cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from replica.errors import HandshakeRefused, RemoteProtocolError
+from replica.runtime.bell import Bell
+from replica.wire.frames import FrameReader, frame
+from replica.wire.limits import MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES
+
+RECEIVE_BYTES = 1 << 16
+
+
+class Connection:
+    """A stream of frames in both directions. Run `send_posted` in a task of its own; `aclose` ends it and `receive`."""
+
+    def __init__(self, stream: trio.abc.Stream, most_bytes: int = 32 << 20) -> None:
+        self._stream = stream
+        self._reader = FrameReader(MAX_HANDSHAKE_BYTES)
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._most_bytes = most_bytes
+        self._bell = Bell()
+        self.broken = False
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What was posted and has not left yet."""
+        return self._held_bytes
+
+    def post(self, payload: bytes) -> None:
+        """Send one frame soon. Gives the connection up where too much is waiting already."""
+        if self.broken:
+            return
+        if self._held_bytes + len(payload) > self._most_bytes:
+            self.broken = True
+            self._held.clear()
+        else:
+            self._held.append(frame(payload))
+            self._held_bytes += len(payload) + 4
+        self._bell.ring()
+
+    async def send_posted(self) -> None:
+        """Send what is posted until the connection breaks. Returns then; never raises for a broken stream."""
+        try:
+            while not self.broken:
+                await self._bell.wait()
+                while self._held and not self.broken:
+                    out, size = b"".join(self._held), self._held_bytes
+                    self._held.clear()
+                    await self._stream.send_all(out)
+                    self._held_bytes -= size
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        self.broken = True
+        await trio.aclose_forcefully(self._stream)
+
+    async def send(self, payload: bytes) -> None:
+        """Send one frame now; for the handshake, before `send_posted` runs. Raises trio.BrokenResourceError."""
+        await self._stream.send_all(frame(payload))
+
+    async def receive(self) -> list[bytes]:
+        """The next frames, at least one; an empty list at the end of the connection, whichever side ended it.
+
+        Raises RemoteProtocolError for a frame no rule allows; the caller closes the connection.
+        """
+        while True:
+            try:
+                data = await self._stream.receive_some(RECEIVE_BYTES)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return []
+            if not data:
+                return []
+            frames = self._reader.feed(bytes(data))
+            if frames:
+                return frames
+
+    def trust(self) -> None:
+        """The handshake is done: whole messages may come now, not only a greeting."""
+        self._reader.limit = MAX_FRAME_BYTES
+
+    def give_up(self) -> None:
+        """Break the connection from here; the tasks on it end soon."""
+        self.broken = True
+        self._bell.ring()
+
+    async def aclose(self) -> None:
+        self.broken = True
+        await trio.aclose_forcefully(self._stream)
+
+
+async def receive_one(connection: Connection, within_ms: int) -> bytes:
+    """One frame of a handshake. Raises HandshakeRefused where none comes in time, or the other side leaves."""
+    with trio.move_on_after(within_ms / 1000):
+        frames = await connection.receive()
+        if not frames:
+            raise HandshakeRefused("the other side closed the connection before it said who it is")
+        if len(frames) > 1:
+            raise RemoteProtocolError(f"{len(frames)} frames where one greeting was expected")
+        return frames[0]
+    raise HandshakeRefused(f"nothing said within {within_ms} ms")
+
+
+async def run_both(connection: Connection, receiving: Callable[[], Awaitable[None]]) -> None:
+    """Send what is posted and run `receiving` until either ends; then the connection is closed."""
+    async with trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            await connection.send_posted()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(send)
+        try:
+            await receiving()
+        finally:
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await connection.aclose()

@@ -1,0 +1,34 @@
+"""The cure for a starving disk thread.
+
+A loop that always has a task to run polls its sockets without waiting: that frees the interpreter's lock for a microsecond
+and wakes the disk thread, which finds the lock taken again. Measured without a cure: a commit of 0.3 ms took 240 ms, at
+worst seconds, and the log takes that for a dead disk. So while a disk job is pending, the loop sleeps for a moment between
+two turns, seldom enough that it hardly shows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import trio
+
+NAP_S = 50e-6
+NAP_AT_MOST_EVERY_S = 300e-6
+
+
+class LetTheDiskRun(trio.abc.Instrument):
+    """Installed for as long as a node runs. `busy` says whether a disk job is pending."""
+
+    def __init__(self, busy: Callable[[], bool]) -> None:
+        self._busy = busy
+        self._last_nap = 0.0
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Called by trio before it polls; a timeout of 0 means that some task is ready to run."""
+        if timeout > 0 or not self._busy():
+            return
+        now = time.perf_counter()
+        if now - self._last_nap >= NAP_AT_MOST_EVERY_S:
+            time.sleep(NAP_S)
+            self._last_nap = time.perf_counter()

@@ -1,0 +1,108 @@
+"""The replicated state of a node, in layers: dirty over frozen over what is on disk (docs/architecture.md).
+
+Applying an entry changes memory only. Every so often the dirty layer is frozen and written back with its applied index in
+one transaction; until that is done *and* readable, reads find it in the frozen layer. A crash in between costs nothing: the
+log is applied again from the index on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from replica.cases.records import Overlay
+from replica.storage import StateStore
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """One write-back: these records, and the local table's, with the index they stand for."""
+
+    changes: Mapping[bytes, bytes | None]
+    local: Mapping[bytes, bytes | None]
+    index: int
+    term: int
+
+
+class State:
+    """A `Records` that can be changed at the top and written back from below."""
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+        self.index, self.term = store.applied()
+        self.flushed_index = self.index
+        self._dirty: dict[bytes, bytes | None] = {}
+        self._local: dict[bytes, bytes | None] = {}
+        self._frozen: Frozen | None = None
+        self.dirty_bytes = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        if key in self._dirty:
+            return self._dirty[key]
+        if self._frozen is not None and key in self._frozen.changes:
+            return self._frozen.changes[key]
+        return self._store.get(key)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        below = self._store if self._frozen is None else Overlay(self._store, dict(self._frozen.changes))
+        return Overlay(below, self._dirty).scan(prefix)
+
+    def local(self, key: bytes) -> bytes | None:
+        """A record of this node's own table, which is not replicated."""
+        if key in self._local:
+            return self._local[key]
+        if self._frozen is not None and key in self._frozen.local:
+            return self._frozen.local[key]
+        return self._store.local_get(key)
+
+    def put_local(self, key: bytes, value: bytes | None) -> None:
+        self._local[key] = value
+
+    def advance(self, changes: tuple[tuple[bytes, bytes | None], ...], index: int, term: int) -> None:
+        """Put the records of one entry in place: the state is at `index` now."""
+        assert index == self.index + 1, f"applied index jumps from {self.index} to {index}"
+        for key, value in changes:
+            self._dirty[key] = value
+            self.dirty_bytes += len(key) + (len(value) if value is not None else 0)
+        self.index, self.term = index, term
+
+    @property
+    def can_freeze(self) -> bool:
+        """Whether there is anything to write back, and no write-back under way."""
+        return self._frozen is None and (self.index > self.flushed_index or bool(self._local))
+
+    def freeze(self) -> Frozen:
+        """Take what is dirty out, at an entry boundary, to be written back. Call `thaw` once it is durable."""
+        assert self._frozen is None, f"a write-back at {self.index} while one is under way"
+        self._frozen = Frozen(self._dirty, self._local, self.index, self.term)
+        self._dirty, self._local, self.dirty_bytes = {}, {}, 0
+        return self._frozen
+
+    def thaw(self) -> int:
+        """The write-back is durable and readable: the frozen layer may go. Returns its index."""
+        assert self._frozen is not None, "no write-back is under way"
+        self.flushed_index, self._frozen = self._frozen.index, None
+        return self.flushed_index
+
+    def refreeze(self) -> None:
+        """The write-back failed and nothing of it was written (disk full): take it back into the dirty layer."""
+        assert self._frozen is not None, "no write-back is under way"
+        self._dirty = {**self._frozen.changes, **self._dirty}
+        self._local = {**self._frozen.local, **self._local}
+        self._frozen = None
+
+    def replaced(self, index: int, term: int) -> None:
+        """The store below was replaced as a whole, at `index`: every layer above it is void, but the local table."""
+        self._dirty, self._frozen, self.dirty_bytes = {}, None, 0
+        self.index, self.term, self.flushed_index = index, term, index
+
+    def snapshot(self) -> Iterator[tuple[bytes, bytes]]:
+        """All records as they are now, however the state moves on meanwhile. Read it to the end, or close it."""
+        above = dict(self._dirty)
+        if self._frozen is not None:
+            above = {**self._frozen.changes, **above}
+        records = Overlay(self._store, above).scan(b"")
+        first = next(records, None)
+        if first is not None:
+            yield first
+            yield from records
