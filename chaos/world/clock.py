@@ -1,8 +1,8 @@
 """One node's clock: goes forward only, a little too fast or too slow, and jumps when told to.
 
-The world has one true time in milliseconds. A node never sees it: its timers run on a clock of its own, whose rate differs
-by some per cent and whose origin changes with each life of the process. Leaves out: clocks that go backwards; the core is
-promised a clock that only goes forward (`RaftConfig`).
+The world has one true time in milliseconds. A node never sees it: its timers run on a clock of its own, whose rate
+differs by some per cent and whose origin changes with each life of the process. Leaves out: clocks that go backwards;
+the core is promised a clock that only goes forward (`RaftConfig`).
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """A disk that loses what was not synced.
 
-A save is queued, and durable only when its sync is done. A crash keeps a prefix of the queue and loses the rest: saves are
-transactions of one store, so none is durable before those queued earlier, and none is durable by half. The disk is also
-the core's `LogReader`: the core reads durable entries only and keeps newer ones itself.
+A save is queued, and durable only when its sync is done. A crash keeps a prefix of the queue and loses the rest: saves
+are transactions of one store, so none is durable before those queued earlier, and none is durable by half. The disk is
+also the core's `LogReader`: the core reads durable entries only and keeps newer ones itself.
 
 `written` is the log as it will be when all that is queued is durable: what the node believes its log to be.
 
-Leaves out: torn pages and flipped bits (the store's checksums are tested where the store is), compaction (`first_index` is
-1 until snapshots exist), and a full disk.
+Leaves out: torn pages and flipped bits (the store's checksums are tested where the store is), compaction
+(`first_index` is 1 until snapshots exist), and a full disk.
 """
 
 from __future__ import annotations
@@ -53,7 +53,16 @@ def splice(log: list[Entry], entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
 class Disk:
     """One node's store. `flushed` is the applied index its state machine was last made durable with."""
 
-    __slots__ = ("durable", "flushed", "former_lives", "hard_state", "pending", "stalled_until_ms", "sync_fails", "written")
+    __slots__ = (
+        "durable",
+        "flushed",
+        "former_lives",
+        "hard_state",
+        "pending",
+        "stalled_until_ms",
+        "sync_fails",
+        "written",
+    )
 
     def __init__(self) -> None:
         self.durable: list[Entry] = []
@@ -132,7 +141,9 @@ class Disk:
         return self.durable[index - 1].term if index else 0
 
     def entries(self, first: Index, last: Index, max_bytes: int) -> tuple[Entry, ...]:
-        assert 1 <= first <= last <= len(self.durable), f"entries {first}..{last} of a log that ends at {len(self.durable)}"
+        assert 1 <= first <= last <= len(self.durable), (
+            f"entries {first}..{last} of a log that ends at {len(self.durable)}"
+        )
         size = 0
         for at in range(first - 1, last):
             size += len(self.durable[at].data)

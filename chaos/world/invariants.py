@@ -1,14 +1,14 @@
 """What must hold, whatever happens: each a named class, told what happened, that raises `InvariantViolated`.
 
-Five are the properties of figure 3 of the Raft paper, three say what the rest of the system relies on, and one is the rule
-by which they are kept ("updated on stable storage before responding"). A class knows nothing of the world: it is told
-plain facts, one method per kind of fact, and looks only at what the new fact can contradict. So checking after every
-event stays cheap, and a test can hand any of them a bad history made by hand.
+Five are the properties of figure 3 of the Raft paper, three say what the rest of the system relies on, and one is the
+rule by which they are kept ("updated on stable storage before responding"). A class knows nothing of the world: it is
+told plain facts, one method per kind of fact, and looks only at what the new fact can contradict. So checking after
+every event stays cheap, and a test can hand any of them a bad history made by hand.
 
 Facts are told in the order they happened. A class never guesses: what it has not been told did not happen.
 
-Left out, until the core has them: leases and read indexes, snapshots, and quorums of a changing membership (the quorum is
-handed in wherever one is needed, so that a joint one fits).
+Left out, until the core has them: leases and read indexes, snapshots, and quorums of a changing membership (the quorum
+is handed in wherever one is needed, so that a joint one fits).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ TermAt = Callable[[Index], Term]
 
 
 class InvariantViolated(Exception):
-    """A property that must always hold does not: `name` is the class, `facts` the two things that cannot both be true."""
+    """A property that must always hold does not: `name` is the class, `facts` the two things that cannot both be
+    true."""
 
     def __init__(self, name: str, text: str, facts: tuple[str, str]) -> None:
         super().__init__(f"{name}: {text}: {facts[0]}; {facts[1]}")
@@ -69,7 +70,9 @@ class LeaderAppendOnly:
         """A leader that was one already at its previous write writes from `first` on."""
         end = self._end.get((node, term), 0)
         if first <= end:
-            _violated(self, f"leader {node} of term {term} overwrote", f"its log ended at {end}", f"it wrote at {first}")
+            _violated(
+                self, f"leader {node} of term {term} overwrote", f"its log ended at {end}", f"it wrote at {first}"
+            )
 
     def stops(self, node: NodeId, term: Term) -> None:
         """The node died or left the term; a later life may have lost what was not durable, but cannot lead it again."""
@@ -77,12 +80,12 @@ class LeaderAppendOnly:
 
 
 class LogMatching:
-    """ "If two logs contain an entry with the same index and term, then the logs are identical in all entries up through
-    the given index. §5.3" (figure 3).
+    """ "If two logs contain an entry with the same index and term, then the logs are identical in all entries up
+    through the given index. §5.3" (figure 3).
 
-    Looks at each entry when any log gains it, together with the term of the entry before it. `(index, term)` must always
-    come with the same content and the same predecessor; by induction the logs are then equal all the way down. Entries
-    that were lost again are remembered: a name is never used twice.
+    Looks at each entry when any log gains it, together with the term of the entry before it. `(index, term)` must
+    always come with the same content and the same predecessor; by induction the logs are then equal all the way down.
+    Entries that were lost again are remembered: a name is never used twice.
     """
 
     def __init__(self) -> None:
@@ -153,7 +156,9 @@ class LeaderCompleteness:
         self._committed: list[tuple[Term, Term]] = []
         """For each index: the entry's term, and the term in which a leader first knew it committed."""
 
-    def commits(self, in_term: Term, commit_index: Index, log: TermAt, leaders: Iterable[tuple[NodeId, Term, TermAt]]) -> None:
+    def commits(
+        self, in_term: Term, commit_index: Index, log: TermAt, leaders: Iterable[tuple[NodeId, Term, TermAt]]
+    ) -> None:
         """A node in `in_term` knows all up to `commit_index` committed; `leaders` are those that lead right now."""
         known = len(self._committed)
         if commit_index <= known:
@@ -181,8 +186,9 @@ class LeaderCompleteness:
 class VoteOnce:
     """ "Each server will vote for at most one candidate in a given term, on a first-come-first-served basis" (§5.2).
 
-    Looks at the votes that left a node: granted replies, and its own requests for votes (a candidate votes for itself).
-    What was decided but never left binds nobody. What left binds the node through every crash, and through an emptied disk.
+    Looks at the votes that left a node: granted replies, and its own requests for votes (a candidate votes for
+    itself). What was decided but never left binds nobody. What left binds the node through every crash, and through an
+    emptied disk.
     """
 
     def __init__(self) -> None:
@@ -193,25 +199,34 @@ class VoteOnce:
         if first != candidate:
             _violated(self, f"node {node} voted twice in term {term}", f"for node {first}", f"for node {candidate}")
 
+    def votes_unknowing(self, node: NodeId, term: Term, candidate: NodeId) -> None:
+        """The node lost its store and was not readmitted: it cannot know whom it voted for, so it must not vote."""
+        text = f"node {node} votes without knowing its votes"
+        _violated(self, text, "its disk was emptied", f"it votes for node {candidate} in term {term}")
+
 
 class PromiseIsDurable:
     """ "Persistent state on all servers (Updated on stable storage before responding to RPCs)" (figure 2).
 
-    Looks at each promise when it leaves a node, against the node's disk: a vote must be on it, and so must the entries that
-    a reply to an append confirms. Without this rule the other properties still hold until the right crash comes.
+    Looks at each promise when it leaves a node, against the node's disk: a vote must be on it, and so must the entries
+    that a reply to an append confirms. Without this rule the other properties still hold until the right crash comes.
     """
 
     def votes(self, node: NodeId, term: Term, candidate: NodeId, disk: tuple[Term, NodeId]) -> None:
         """`disk` is the durable term and vote. A newer term on it is no fault: this vote cannot be given again."""
         if disk[0] < term or (disk[0] == term and disk[1] != candidate):
             left = f"a vote for node {candidate} in term {term} left"
-            _violated(self, f"node {node} promised what it may forget", left, f"its disk says term {disk[0]}, vote {disk[1]}")
+            _violated(
+                self, f"node {node} promised what it may forget", left, f"its disk says term {disk[0]}, vote {disk[1]}"
+            )
 
     def confirms(self, node: NodeId, term: Term, match_index: Index, disk: tuple[Term, Index]) -> None:
         """`disk` is the durable term and how far the durable log equals the log the node believes it has."""
         if disk[0] < term or disk[1] < match_index:
             left = f"a confirmation of {match_index} in term {term} left"
-            _violated(self, f"node {node} promised what it may forget", left, f"its disk says term {disk[0]}, log {disk[1]}")
+            _violated(
+                self, f"node {node} promised what it may forget", left, f"its disk says term {disk[0]}, log {disk[1]}"
+            )
 
 
 class CommitMonotonic:
@@ -232,16 +247,18 @@ class CommitMonotonic:
         if commit_index < before:
             _violated(self, f"node {node}'s commit index went back", f"it was {before}", f"it is {commit_index}")
         if commit_index > last_index:
-            _violated(self, f"node {node} commits what it lacks", f"commit {commit_index}", f"its log ends at {last_index}")
+            _violated(
+                self, f"node {node} commits what it lacks", f"commit {commit_index}", f"its log ends at {last_index}"
+            )
         self._commit[node] = commit_index
 
 
 class AcknowledgedIsDurable:
-    """What a client was told is done stays done: a leader acknowledges "once the entry has been safely replicated" (§5.3),
-    and "committed entries are durable" (§5.3). Safely means on the disks of a majority, not in its memory.
+    """What a client was told is done stays done: a leader acknowledges "once the entry has been safely replicated"
+    (§5.3), and "committed entries are durable" (§5.3). Safely means on the disks of a majority, not in its memory.
 
-    Looks at each acknowledgement, against the disks; at each durable entry that is replaced; and at a node that lost its
-    store and takes part again. `acknowledged` maps index to entry.
+    Looks at each acknowledgement, against the disks; at each durable entry that is replaced; and at a node that lost
+    its store and takes part again. `acknowledged` maps index to entry.
     """
 
     def __init__(self) -> None:

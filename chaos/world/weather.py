@@ -1,11 +1,11 @@
 """What one seed makes of the world: how many nodes, how fast, and which faults there are at all.
 
-Swarm: a seed does not turn every fault on a little. It draws which faults exist and how bad each is, so that one run is a
-lossy network with perfect disks and the next a calm network whose processes die all the time. Bugs that need one fault to be
-frequent, or another to be absent, are then met too.
+Swarm: a seed does not turn every fault on a little. It draws which faults exist and how bad each is, so that one run
+is a lossy network with perfect disks and the next a calm network whose processes die all the time. Bugs that need one
+fault to be frequent, or another to be absent, are then met too.
 
-All times are milliseconds, all chances are per occasion (per message, per save, per turn). Times scale with the election
-timeout: what matters is their ratio.
+All times are milliseconds, all chances are per occasion (per message, per save, per turn). Times scale with the
+election timeout: what matters is their ratio.
 """
 
 from __future__ import annotations
@@ -99,6 +99,9 @@ class Weather:
     """Mean time a dead process stays dead."""
     cut_ms: int = 1500
     aim_at_leader: float = 0.5
+    stores_lost_at_once: int = 1
+    """Nodes that may be without their promises at one time. One comes back by itself; of two, neither can be trusted to
+    vouch for the other, and both wait for an operator, while the others go on."""
 
     # Load.
     proposal_interval_ms: int = 40
@@ -122,8 +125,8 @@ def storm(rng: Random) -> Weather:
 
 
 def figure_8(rng: Random) -> Weather:
-    """Weather in which figure 8 of the paper happens: entries of an old term reach a majority one message at a time, and
-    leaders die in between and come back at once. A core that commits such an entry by counting loses it soon."""
+    """Weather in which figure 8 of the paper happens: entries of an old term reach a majority one message at a time,
+    and leaders die in between and come back at once. A core that commits such an entry by counting loses it soon."""
     weather = Weather(nodes=5, election_timeout_ms=100, heartbeat_interval_ms=20, latency_ms=2, jitter_ms=12)
     weather.max_append_bytes, weather.max_inflight_appends = 1, 1
     weather.loss, weather.pre_vote, weather.check_quorum = 0.15, False, False
@@ -135,7 +138,8 @@ def figure_8(rng: Random) -> Weather:
 
 
 def calm(weather: Weather) -> Weather:
-    """The same cluster after the storm: all faults off, links and disks quick. Settings of the core stay as they are."""
+    """The same cluster after the storm: all faults off, links and disks quick. Settings of the core stay as they
+    are."""
     kept = {name: getattr(weather, name) for name in _CORE_SETTINGS}
     return Weather(nodes=weather.nodes, driving=weather.driving, connections=weather.connections, **kept)
 
@@ -203,6 +207,7 @@ def _faults(weather: Weather, rng: Random) -> None:
     weather.down_ms = max(5, int(timeout * rng.choice((0.1, 1, 4))))
     weather.cut_ms = max(10, int(timeout * rng.choice((0.5, 2, 6))))
     weather.aim_at_leader = rng.choice((0.2, 0.5, 0.9))
+    weather.stores_lost_at_once = 2 if weather.nodes >= 5 and rng.random() < 0.2 else 1
 
 
 def _load(weather: Weather, rng: Random) -> None:

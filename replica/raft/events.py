@@ -1,4 +1,5 @@
-"""What can happen to a node of the log. Every event carries the time it happened, in ms of a clock that only goes forward.
+"""What can happen to a node of the log. Every event carries the time it happened, in ms of a clock that only goes
+forward.
 
 Completion is an event too (`Persisted`): the disk may be slow or fail, and there is no second door into the core.
 """

@@ -1,17 +1,18 @@
 """The log as the core sees it: the store's durable entries, and on top the tail that is not durable yet.
 
 Everything below `_start` is read from the store. From `_start` on the entries are in memory: those not yet durable, and
-before them a bounded cache of durable ones, since the newest entries are asked for again at once, by the followers and by
-the state machine.
+before them a bounded cache of durable ones, since the newest entries are asked for again at once, by the followers and
+by the state machine.
 
 **Which entries are durable** is remembered by the number of the Ready that handed them out, never by index and term
-alone. Worked example (the ABA problem): Ready 1 hands out entry 7 of term 2. A leader of term 3 replaces it, in Ready 2;
-later a leader brings entry (7, term 2) again, in Ready 3. Now `Persisted(1)` arrives. Entry (7, 2) is on disk at this
-moment, but Ready 2 is on its way to overwrite it, so it must not be acknowledged before Ready 3 is saved. Each batch
-handed out is a pair (Ready number, last index still valid); cutting the log shortens the pairs, so a late `Persisted`
-can only speak for what no later Ready touches.
+alone. Worked example (the ABA problem): Ready 1 hands out entry 7 of term 2. A leader of term 3 replaces it, in Ready
+2; later a leader brings entry (7, term 2) again, in Ready 3. Now `Persisted(1)` arrives. Entry (7, 2) is on disk at
+this moment, but Ready 2 is on its way to overwrite it, so it must not be acknowledged before Ready 3 is saved. Each
+batch handed out is a pair (Ready number, last index still valid); cutting the log shortens the pairs, so a late
+`Persisted` can only speak for what no later Ready touches.
 
-The first index may be greater than 1 (the entries before it were compacted). Only its term is still known just before it.
+The first index may be greater than 1 (the entries before it were compacted). Only its term is still known just before
+it.
 
 Leaves out: compaction itself, which the store does behind this module's back, below what is applied and flushed.
 """
@@ -75,7 +76,7 @@ class Log:
         return self._reader.term(index)
 
     def entries(self, first: Index, last: Index, max_bytes: int) -> tuple[Entry, ...]:
-        """Entries first..last, both included, up to `max_bytes` of data but never fewer than one; none if last < first."""
+        """Entries first..last, both included, cut after `max_bytes` of data but never below one; () if last < first."""
         assert last <= self.last_index, f"entries to {last} asked of a log that ends at {self.last_index}"
         if last < first:
             return ()
@@ -168,7 +169,7 @@ class Log:
         self._start += drop
 
     def first_of_term(self, index: Index) -> Index:
-        """The first index held of the term that the entry at `index` has. Terms only rise along a log, so: bisection."""
+        """The first index held of the term of the entry at `index`. Terms only rise along a log, so: bisection."""
         term = self.term(index)
         low, high = min(self.first_index, index), index
         while low < high:
@@ -180,7 +181,7 @@ class Log:
         return low
 
     def last_not_above(self, term: Term, index: Index) -> Index:
-        """The last index, `index` at most, whose entry's term is `term` at most; first_index - 1 where there is none."""
+        """The last index up to `index` whose entry's term is `term` at most; first_index - 1 where there is none."""
         low, high = self.first_index - 1, index
         while low < high:
             middle = (low + high + 1) // 2

@@ -1,6 +1,7 @@
 """What one node of the log says to another. Each message is one type; each carries its sender's term.
 
-`frm` is the sender, `to` the receiver. Names follow figure 2 of the Raft paper and chapters 3 and 9 of the dissertation.
+`frm` is the sender, `to` the receiver. Names follow figure 2 of the Raft paper and chapters 3 and 9 of the
+dissertation.
 """
 
 from __future__ import annotations
@@ -115,7 +116,8 @@ class HeartbeatReply:
 
 @dataclass(frozen=True, slots=True)
 class Readmit:
-    """A leader to a node that lost its store: every other voter has since answered in `term`; your promises count again.
+    """A leader to a node that lost its store: every other voter has since answered in `term`; your promises count
+    again.
 
     Meant for the start of the node that drew `life`, and for no other: a copy that arrives late, at a later start that
     lost its store again, must readmit nobody.

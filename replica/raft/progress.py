@@ -3,8 +3,8 @@
 A follower is in one of three phases:
 
 * PROBE: where its log meets ours is not known. One Append at a time, then wait for the answer.
-* REPLICATE: the logs meet. Appends leave one after another without waiting (pipelining, dissertation 10.2.2), `next_index`
-  moves on at sending; a window in messages and in bytes bounds what is on the way.
+* REPLICATE: the logs meet. Appends leave one after another without waiting (pipelining, dissertation 10.2.2),
+  `next_index` moves on at sending; a window in messages and in bytes bounds what is on the way.
 * SNAPSHOT: what it needs is no longer in the log (chapter 5). Nothing but heartbeats until a snapshot has reached it.
 
 `TRANSITIONS` is the whole of it; a pair that is not in the table changes nothing. Read it first.
@@ -106,7 +106,9 @@ class Progress:
             case Phase.PROBE:
                 return self.probe_sent_ms is None
             case Phase.REPLICATE:
-                return len(self.inflight) < config.max_inflight_appends and self.inflight_bytes < config.max_inflight_bytes
+                return (
+                    len(self.inflight) < config.max_inflight_appends and self.inflight_bytes < config.max_inflight_bytes
+                )
             case Phase.SNAPSHOT:
                 return False
 
@@ -135,7 +137,9 @@ class Progress:
         """Whether a rejection at `rejected_prev` says anything: not below what matches, and of the probe on its way."""
         if rejected_prev <= self.match_index or self.phase is Phase.SNAPSHOT:
             return False
-        return self.phase is Phase.REPLICATE or (rejected_prev == self.next_index - 1 and self.probe_sent_ms is not None)
+        return self.phase is Phase.REPLICATE or (
+            rejected_prev == self.next_index - 1 and self.probe_sent_ms is not None
+        )
 
     def rejected(self, next_index: Index) -> None:
         """Ask again from `next_index`, one at a time."""

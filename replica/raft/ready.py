@@ -1,15 +1,15 @@
 """What the core wants done, in the order in which it must be done.
 
-The driver steps any number of events, then takes one `Ready`. That is the group commit: one save, one fsync, however many
-events. The fields *are* the protocol with the driver; read them from top to bottom:
+The driver steps any number of events, then takes one `Ready`. That is the group commit: one save, one fsync, however
+many events. The fields *are* the protocol with the driver; read them from top to bottom:
 
 1. `send_now` may leave at once, while the disk still works (a leader's appends: dissertation 10.2.1).
-2. `hard_state` and `entries` are written together and made durable. Entries replace whatever the store has from the first
-   of them on.
-3. Then, and only then, `send_saved` leaves (votes, replies: each of them is a promise), and `Persisted(ready=number)` is
-   stepped. Readies are saved in the order of their numbers; one `Persisted` may stand for several.
-4. `committed` goes to the state machine at any time after this Ready was taken; a leader may commit by the others' disks
-   what its own has not synced yet.
+2. `hard_state` and `entries` are written together and made durable. Entries replace whatever the store has from the
+   first of them on.
+3. Then, and only then, `send_saved` leaves (votes, replies: each of them is a promise), and `Persisted(ready=number)`
+   is stepped. Readies are saved in the order of their numbers; one `Persisted` may stand for several.
+4. `committed` goes to the state machine at any time after this Ready was taken; a leader may commit by the others'
+   disks what its own has not synced yet.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Ready:
     send_saved: tuple[Message, ...]
     """Must not leave before `hard_state` and `entries` of this Ready and of all before it are durable."""
     committed: tuple[Entry, ...]
-    """To be applied, in order, each exactly once per life of the core; bounded by `max_apply_bytes`, more may follow."""
+    """To be applied, in order, each exactly once per life of the core; bounded by `max_apply_bytes`, more follows."""
     commit_index: Index
     """What is known to be committed."""
     accepted: tuple[Accepted, ...]

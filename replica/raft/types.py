@@ -22,7 +22,7 @@ class EntryKind(IntEnum):
     """What an entry is for the log itself. The numbers are on disk and on the wire: never renumber."""
 
     NOOP = 0
-    """A leader's first entry of its term (dissertation 6.4): it makes the entries of earlier terms committable (5.4.2)."""
+    """A leader's first entry of its term (dissertation 6.4): earlier terms' entries are committed with it (5.4.2)."""
     DATA = 1
     """One batch for the state machine."""
     MEMBERSHIP = 2
@@ -43,8 +43,8 @@ class Entry:
 class HardState:
     """What must be on disk before any answer that depends on it leaves (figure 2, "persistent state").
 
-    `rebuilding` is a promise about promises: this node lost its store, so votes and acknowledgements it once gave may be
-    forgotten. Until a leader has shown that no forgotten promise can matter any more, it neither votes nor counts.
+    `rebuilding` is a promise about promises: this node lost its store, so votes and acknowledgements it once gave may
+    be forgotten. Until a leader has shown that no forgotten promise can matter any more, it neither votes nor counts.
     """
 
     term: Term = 0

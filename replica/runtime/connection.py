@@ -13,7 +13,7 @@ import trio
 from replica.errors import HandshakeRefused, RemoteProtocolError
 from replica.runtime.bell import Bell
 from replica.wire.frames import FrameReader, frame
-from replica.wire.limits import MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES
+from replica.wire.limits import MAX_HANDSHAKE_BYTES
 
 RECEIVE_BYTES = 1 << 16
 
@@ -82,9 +82,9 @@ class Connection:
             if frames:
                 return frames
 
-    def trust(self) -> None:
+    def trust(self, max_frame_bytes: int) -> None:
         """The handshake is done: whole messages may come now, not only a greeting."""
-        self._reader.limit = MAX_FRAME_BYTES
+        self._reader.limit = max_frame_bytes
 
     def give_up(self) -> None:
         """Break the connection from here; the tasks on it end soon."""

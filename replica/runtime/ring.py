@@ -12,21 +12,21 @@ class Ring:
         self.floor = floor
         self.floor_term = floor_term
         self._most_bytes = most_bytes
-        self._kept: deque[tuple[int, bytes]] = deque()
+        self._kept: deque[tuple[int, list[bytes]]] = deque()
         self._bytes = 0
 
     @property
     def last(self) -> int:
         return self.floor + len(self._kept)
 
-    def add(self, index: int, term: int, frame: bytes) -> None:
+    def add(self, index: int, term: int, frames: list[bytes]) -> None:
         assert index == self.last + 1, f"effects of {index} after those of {self.last}"
-        self._kept.append((term, frame))
-        self._bytes += len(frame)
+        self._kept.append((term, frames))
+        self._bytes += sum(map(len, frames))
         while self._bytes > self._most_bytes and len(self._kept) > 1:
-            term, frame = self._kept.popleft()
+            term, frames = self._kept.popleft()
             self.floor, self.floor_term = self.floor + 1, term
-            self._bytes -= len(frame)
+            self._bytes -= sum(map(len, frames))
 
     def holds(self, index: int, term: int) -> bool:
         """Whether a follower that stands at `(index, term)` can go on from here."""
@@ -34,8 +34,8 @@ class Ring:
             return term == self.floor_term
         return self.floor < index <= self.last and self._kept[index - self.floor - 1][0] == term
 
-    def after(self, index: int, most: int) -> list[bytes]:
-        """The next effects after `index`, at most `most` of them."""
+    def after(self, index: int, most: int) -> list[list[bytes]]:
+        """The frames of the next effects after `index`, of at most `most` entries."""
         start = index - self.floor
         assert start >= 0, f"effects after {index} asked of a ring that begins after {self.floor}"
         return [self._kept[at][1] for at in range(start, min(start + most, len(self._kept)))]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from replica.cases.records import Overlay
-from replica.storage import StateStore
+from replica.storage import StateFlush, StateStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,10 @@ class Frozen:
     local: Mapping[bytes, bytes | None]
     index: int
     term: int
+
+    def job(self) -> StateFlush:
+        """The write-back as the store wants it."""
+        return StateFlush(self.changes, (self.index, self.term), self.local)
 
 
 class State:
@@ -97,12 +101,8 @@ class State:
         self.index, self.term, self.flushed_index = index, term, index
 
     def snapshot(self) -> Iterator[tuple[bytes, bytes]]:
-        """All records as they are now, however the state moves on meanwhile. Read it to the end, or close it."""
+        """All records as they are now, however the state moves on meanwhile; while it is read nothing may be flushed."""
         above = dict(self._dirty)
         if self._frozen is not None:
             above = {**self._frozen.changes, **above}
-        records = Overlay(self._store, above).scan(b"")
-        first = next(records, None)
-        if first is not None:
-            yield first
-            yield from records
+        return Overlay(self._store, above).scan(b"")

@@ -1,0 +1,121 @@
+"""`python -m chaos sim`: run seeds of the simulated world, and replay the one that failed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from chaos.world.report import DEFAULT_STEPS, WEATHERS, Failure, Report, run_seed, run_seeds
+
+HELP = "run seeds of the simulated world: the shipped core in a storm of faults, checked after every event"
+
+DESCRIPTION = """\
+Each seed draws its own cluster (1 to 7 nodes), its own links, disks, clocks, load and faults, and is the same run
+every time, on any machine. A storm of --steps events tests safety: every invariant of chaos/world/invariants.py is
+checked after every event. Then the storm ends, and a healthy majority must commit something new in bounded virtual
+time; at last all nodes must end with the same log.
+
+A failing seed prints its last events and the command that replays it. Exit status 1 when any seed failed.
+"""
+
+EPILOG = """\
+examples:
+  python -m chaos sim --seeds 300                         seeds 1 to 300
+  python -m chaos sim --seeds 1 --start 4711 --trace      one seed, every event printed
+  python -m chaos sim --seeds 2000 --jobs 2 --json sim.json
+"""
+
+PROGRESS_S = 1.0
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Registers `sim` with the command line of `chaos`."""
+    style = argparse.RawDescriptionHelpFormatter
+    parser = subparsers.add_parser("sim", help=HELP, description=DESCRIPTION, epilog=EPILOG, formatter_class=style)
+    parser.add_argument("--seeds", type=_positive, default=100, metavar="N", help="how many seeds (default 100)")
+    parser.add_argument("--start", type=int, default=1, metavar="S", help="the first seed (default 1)")
+    steps = f"events of the storm, for each seed (default {DEFAULT_STEPS})"
+    parser.add_argument("--steps", type=_positive, default=DEFAULT_STEPS, metavar="M", help=steps)
+    parser.add_argument("--depth", choices=("core",), default="core", help="core: the pure core on simulated disks")
+    weathers = "storm: everything; figure-8: leaders die while old entries spread (paper, figure 8)"
+    parser.add_argument("--weather", choices=tuple(WEATHERS), default="storm", help=weathers)
+    parser.add_argument("--jobs", type=_positive, default=1, metavar="J", help="processes to spread the seeds over")
+    parser.add_argument(
+        "--json", type=Path, metavar="F", help="write the report as JSON to this file; - for the screen"
+    )
+    parser.add_argument("--trace", action="store_true", help="print every event (best with --seeds 1), and their hash")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
+    return number
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs what the command line asks for. 0 when every seed held, else 1."""
+    report = Report()
+    begun = time.perf_counter()
+    shown = begun
+    for result in _results(args):
+        report.add(result)
+        report.seconds = time.perf_counter() - begun
+        if result.failure is not None:
+            _print_failure(result.failure)
+        if args.trace:
+            print(f"seed {result.seed}: {result.events} events, trace {result.digest}")
+        elif time.perf_counter() - shown > PROGRESS_S:
+            shown = time.perf_counter()
+            _progress(report, args.seeds)
+    _summary(report, to_stderr=str(args.json) == "-")
+    if args.json is not None:
+        _write_json(report, args.json)
+    return 0 if report.ok else 1
+
+
+def _results(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # an iterator of results, one of two kinds
+    seeds = range(args.start, args.start + args.seeds)
+    if args.trace:
+        return (run_seed(seed, args.steps, args.weather, follow=print, hashed=True) for seed in seeds)
+    return run_seeds(seeds, args.steps, args.weather, args.jobs)
+
+
+def _progress(report: Report, wanted: int) -> None:
+    failed = f", {len(report.failures)} FAILED" if report.failures else ""
+    line = f"{report.seeds}/{wanted} seeds, {report.events} events, {report.events_per_s}/s{failed}"
+    end = "\r" if sys.stderr.isatty() else "\n"
+    print(line, end=end, file=sys.stderr, flush=True)
+
+
+def _print_failure(failure: Failure) -> None:
+    print(f"\nseed {failure.seed} FAILED: {failure.text}\n\nthe last events:", flush=True)
+    for line in failure.timeline:
+        print("  " + line)
+    print(f"\nreplay:\n  {failure.replay}\n", flush=True)
+
+
+def _summary(report: Report, to_stderr: bool) -> None:
+    out = sys.stderr if to_stderr else sys.stdout
+    width = max(len(name) for name in report.faults)
+    for name, count in sorted(report.faults.items()):
+        print(f"  {name:<{width}} {count:>10}", file=out)
+    seconds = f"{report.seconds:.1f} s, {report.events_per_s} events/s"
+    print(f"{report.seeds} seeds, {report.events} events, {seconds}", file=out)
+    print(f"slowest commit after a storm: {report.worst_calm_timeouts:.1f} election timeouts", file=out)
+    if report.ok:
+        print("ok: every invariant held", file=out)
+    else:
+        seeds = ", ".join(str(failure.seed) for failure in report.failures)
+        print(f"FAILED: {len(report.failures)} seeds: {seeds}", file=out)
+
+
+def _write_json(report: Report, path: Path) -> None:
+    text = json.dumps(report.as_json(), indent=2, ensure_ascii=False) + "\n"
+    if str(path) == "-":
+        sys.stdout.write(text)
+    else:
+        path.write_text(text, encoding="utf-8")

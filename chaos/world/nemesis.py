@@ -1,0 +1,193 @@
+"""The one who breaks things: at random moments another fault of those this seed's weather has.
+
+Each fault ends by itself after a while (a dead process starts again, a cut heals), since a world in which all is
+broken tests nothing. Two faults are bounded, because nothing could survive them: a disk is emptied only while at
+most one other (in some seeds two) waits to be trusted again and a majority is left, and a sync that fails ends the node, as it must.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from chaos.world.weather import CRASH_POINTS
+from replica.raft.types import NodeId
+
+if TYPE_CHECKING:
+    from chaos.world.node import Node
+    from chaos.world.world import World
+
+T = TypeVar("T")
+
+
+class Nemesis:
+    """Picks a fault, a victim and a duration; the world carries it out."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._random = world.rng.random
+        table: dict[str, Callable[[], None]] = {
+            "crash": self._crash,
+            "crash at a point": self._arm,
+            "whole cluster down": self._all_down,
+            "disk emptied": self._empty_disk,
+            "disk stall": self._stall,
+            "sync error": self._sync_error,
+            "cut": self._cut,
+            "pause": self._pause,
+            "clock jump": self._jump,
+            "link re-made": self._remake,
+        }
+        self._faults = [table[name] for name in world.weather.faults]
+
+    def begin(self) -> None:
+        if self._faults:
+            self._world.at(self._world.now_ms + self._around(self._world.weather.fault_interval_ms), self._strike, None)
+
+    def _strike(self, _: None) -> None:
+        if self._world.storming:
+            self._pick(self._faults)()
+            self.begin()
+
+    def _pick(self, choices: list[T]) -> T:
+        return choices[int(self._random() * len(choices))]
+
+    def _around(self, mean_ms: int) -> int:
+        """From nothing to twice the mean."""
+        return 1 + int(self._random() * 2 * mean_ms)
+
+    def _victim(self) -> Node | None:
+        """A live node; often the leader."""
+        leader = self._world.leader()
+        if leader is not None and self._random() < self._world.weather.aim_at_leader:
+            return leader
+        alive = self._world.alive()
+        return self._pick(alive) if alive else None
+
+    # -- processes ------------------------------------------------------------------------------------------------
+
+    def _crash(self) -> None:
+        victim = self._victim()
+        if victim is not None:
+            self._world.crash(victim, "crash at any moment", self._around(self._world.weather.down_ms))
+
+    def _arm(self) -> None:
+        victim = self._victim()
+        if victim is not None:
+            victim.armed = self._pick(list(CRASH_POINTS))
+
+    def _all_down(self) -> None:
+        """A power cut of everything at once; all come back at about the same time."""
+        self._world.counts["whole cluster down"] += 1
+        back_ms = self._around(self._world.weather.down_ms)
+        for node in self._world.alive():
+            self._world.crash(node, "crash with the whole cluster", back_ms + int(self._random() * 5))
+
+    def _pause(self) -> None:
+        victim = self._victim()
+        if victim is not None and not victim.paused:
+            pause_ms = self._around(self._world.weather.cut_ms)
+            self._world.count("pause", victim.number, pause_ms)
+            victim.pause(self._world.now_ms + pause_ms)
+
+    def _jump(self) -> None:
+        victim = self._victim()
+        if victim is not None:
+            jump_ms = self._around(self._world.weather.election_timeout_ms * self._pick([1, 1, 20]))
+            self._world.count("clock jump", victim.number, jump_ms)
+            victim.clock.jump(jump_ms)
+            victim.arm_timer()
+
+    # -- disks ----------------------------------------------------------------------------------------------------
+
+    def _empty_disk(self) -> None:
+        world = self._world
+        lost = sum(node.disk.hard_state.rebuilding for node in world.peers())
+        victim = self._victim()
+        bound = min(world.weather.stores_lost_at_once, world.weather.nodes - world.quorum)
+        if victim is None or victim.disk.hard_state.rebuilding or lost >= bound:
+            return
+        world.crash(victim, "disk emptied", self._around(world.weather.down_ms))
+        victim.disk.empty()
+
+    def _stall(self) -> None:
+        victim = self._victim()
+        if victim is not None:
+            stall_ms = self._around(self._world.weather.cut_ms)
+            self._world.count("disk stall", victim.number, stall_ms)
+            victim.disk.stalled_until_ms = self._world.now_ms + stall_ms
+
+    def _sync_error(self) -> None:
+        victim = self._victim()
+        if victim is not None:
+            victim.disk.sync_fails = True
+
+    # -- links ----------------------------------------------------------------------------------------------------
+
+    def _remake(self) -> None:
+        nodes = self._world.weather.nodes
+        one, other = 1 + int(self._random() * nodes), 1 + int(self._random() * nodes)
+        if one != other:
+            self._world.count("link re-made", one, other)
+            self._world.network.remake(one, other)
+
+    def _cut(self) -> None:
+        """A partition of one shape. Cuts add up until the next heal, which ends them all."""
+        world = self._world
+        if world.weather.nodes < 2:
+            return
+        shape = self._pick(list(world.weather.cuts))
+        heal_ms = self._around(world.weather.cut_ms)
+        ring = self._shuffled()
+        leader = world.leader()
+        if leader is not None and self._random() < world.weather.aim_at_leader:
+            ring.remove(leader.number)
+            ring.insert(0, leader.number)
+        world.count(f"cut: {shape}", ring[0], heal_ms)
+        cut_shape(shape, ring, 1 + int(self._random() * (len(ring) - 1)), world.network.cut)
+        world.at(world.now_ms + heal_ms, self._heal, None)
+
+    def _heal(self, _: None) -> None:
+        self._world.count("heal", 0, None)
+        self._world.network.heal()
+
+    def _shuffled(self) -> list[NodeId]:
+        ring = list(range(1, self._world.weather.nodes + 1))
+        self._world.rng.shuffle(ring)
+        return ring
+
+
+def cut_shape(shape: str, ring: list[NodeId], size: int, cut: Callable[[NodeId, NodeId], None]) -> None:
+    """Cuts a partition of this shape. `ring[0]` is the one apart, the deaf one or the bridge; `size` that of one
+    half."""
+    first, rest = ring[0], ring[1:]
+    match shape:
+        case "one node apart":
+            _cut_between([first], rest, cut)
+        case "two halves":
+            _cut_between(ring[:size], ring[size:], cut)
+        case "one way":
+            cut(first, rest[0])
+        case "deaf":
+            for other in rest:
+                cut(other, first)
+        case "mute":
+            for other in rest:
+                cut(first, other)
+        case "one link":
+            _cut_between([first], rest[:1], cut)
+        case "ring":
+            for place, one in enumerate(ring):
+                for other in ring[place + 2 : len(ring) - (place == 0)]:
+                    _cut_between([one], [other], cut)
+        case "bridge":
+            _cut_between(rest[: len(rest) // 2], rest[len(rest) // 2 :], cut)
+        case _:
+            raise ValueError(f"no cut has the shape {shape!r}")
+
+
+def _cut_between(some: list[NodeId], others: list[NodeId], cut: Callable[[NodeId, NodeId], None]) -> None:
+    for one in some:
+        for other in others:
+            cut(one, other)
+            cut(other, one)

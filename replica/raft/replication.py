@@ -1,0 +1,250 @@
+"""Replication: dissertation 3.5 and 3.6, with pipelining and the leader's parallel disk write (10.2).
+
+The follower's side takes entries that follow on what both logs have, refuses the others with a hint where to try, and
+acknowledges what is durable. The leader's side keeps each follower's `Progress`, commits by counting, and writes
+messages only when a Ready is taken (`send_due`): however many proposals came in one turn, each follower gets one
+Append, and what is newly committed rides on it. Only where nothing else goes to a follower does a heartbeat carry the
+commit index.
+
+**Hints.** A refusal names the term the follower has at the asked index and the first index of it. The leader then skips
+a whole term at a time ("with this optimization, one AppendEntries RPC will be required for each term with conflicting
+entries, rather than one RPC per entry", 5.3). Worked example, leader above, follower below, asked at index 8:
+
+    index     1 2 3 4 5 6 7 8
+    leader    1 1 1 4 4 5 5 6      hint: term 3 from index 6. Below 8 the leader has nothing of a term up to 3
+    follower  1 1 1 2 2 3 3 3      after index 3 (term 1, not 3), so the logs cannot meet above 3: next question there.
+
+**Commit by counting** looks at entries of the leader's own term only (5.4.2, figure 8); what lies before is committed
+with them. The leader counts itself up to what its own disk has, which may be less than its followers have (10.2.1).
+
+Leaves out: snapshots for who needs compacted entries (snapshots.py), who counts for nothing (rebuild.py).
+"""
+
+from __future__ import annotations
+
+from replica.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply
+from replica.raft.progress import Progress, Sign
+from replica.raft.quorum import agreed
+from replica.raft.ready import Accepted, Refusal
+from replica.raft.state import Leader, State
+from replica.raft.types import Entry, EntryKind, Index, NodeId
+
+PROBE_PATIENCE_HEARTBEATS = 2
+"""After how many heartbeat intervals an unanswered probe is sent again, if heartbeats are answered meanwhile."""
+
+
+# ---- the follower's side
+
+
+def receive_append(state: State, append: Append) -> None:
+    """Take, refuse or recognise the leader's entries, and answer. The answer leaves when they are durable."""
+    if append.prev_index < state.commit_index:
+        append = _without_committed(state, append)
+    if state.log.term(append.prev_index) != append.prev_term:
+        _refuse(state, append)
+        return
+    replaced = state.log.splice(append.entries)
+    if replaced:
+        assert replaced > state.commit_index, f"entry {replaced} replaced, {state.commit_index} is committed"
+        state.note("log-replaced", first=replaced, last=state.log.last_index)
+    match_index = append.prev_index + len(append.entries)
+    # "If leaderCommit > commitIndex, set commitIndex = min(leaderCommit, index of last new entry)" (figure 2). What
+    # this log has beyond the last new entry has not been compared with the leader's.
+    state.commit_to(min(append.commit, match_index))
+    _answer(state, append, ok=True, match_index=match_index)
+
+
+def _without_committed(state: State, append: Append) -> Append:
+    """The part of an Append beyond what is committed here: that much every leader's log has (Leader Completeness).
+
+    It need not be compared, and may be compacted already. An Append that ends below is wholly known.
+    """
+    skipped = state.commit_index - append.prev_index
+    prev_term = state.log.term(state.commit_index)
+    assert prev_term is not None, f"the term of the committed index {state.commit_index} must be known"
+    entries = append.entries[skipped:]
+    return Append(append.frm, append.to, append.term, state.commit_index, prev_term, entries, append.commit)
+
+
+def _refuse(state: State, append: Append) -> None:
+    log = state.log
+    if append.prev_index > log.last_index:
+        hint_index, hint_term = log.last_index + 1, 0
+    else:
+        hint_index = log.first_of_term(append.prev_index)
+        hint_term = log.term(append.prev_index) or 0
+    _answer(state, append, ok=False, match_index=append.prev_index, hint_index=hint_index, hint_term=hint_term)
+
+
+def answer_old_append(state: State, append: Append) -> None:
+    """ "Reply false if term < currentTerm" (figure 2): the answer's term tells an old leader that it is one."""
+    _answer(state, append, ok=False, match_index=append.prev_index)
+
+
+def _answer(
+    state: State, append: Append, ok: bool, match_index: Index, hint_index: Index = 0, hint_term: int = 0
+) -> None:
+    rebuilding, life = state.hard.rebuilding, state.life
+    state.send(
+        AppendReply(state.node, append.frm, state.term, ok, match_index, hint_index, hint_term, rebuilding, life)
+    )
+
+
+def receive_heartbeat(state: State, heartbeat: Heartbeat) -> None:
+    """The leader lives; up to `commit` this log is known to equal its.
+
+    That knowledge is the leader's, from this node's acknowledgements. A node that is rebuilding may have given them in
+    a life it forgot, so it learns of commits by Append alone, which compares.
+    """
+    if not state.hard.rebuilding:
+        state.commit_to(heartbeat.commit)
+    answer_heartbeat(state, heartbeat)
+
+
+def answer_heartbeat(state: State, heartbeat: Heartbeat) -> None:
+    """Say that it was heard, or in a higher term that its sender leads no more."""
+    rebuilding, life = state.hard.rebuilding, state.life
+    state.send(HeartbeatReply(state.node, heartbeat.frm, state.term, heartbeat.context, rebuilding, life))
+
+
+# ---- the leader's side: taking entries
+
+
+def propose(state: State, leader: Leader, token: int, data: bytes) -> None:
+    """Append one proposal; refuse it where too much is uncommitted already (a single one of any size is taken)."""
+    size = len(data)
+    if leader.uncommitted and leader.uncommitted_bytes + size > state.config.max_uncommitted_bytes:
+        state.refuse(token, Refusal.OVERLOADED)
+        return
+    entry = _append_own(state, EntryKind.DATA, data)
+    leader.uncommitted.append((entry.index, size))
+    leader.uncommitted_bytes += size
+    state.outbox.accepted.append(Accepted(token, entry.index, entry.term))
+
+
+def append_noop(state: State) -> Index:
+    """An entry of this term without content: what came before can be committed with it (6.4; figure 8)."""
+    return _append_own(state, EntryKind.NOOP, b"").index
+
+
+def _append_own(state: State, kind: EntryKind, data: bytes) -> Entry:
+    entry = Entry(state.log.last_index + 1, state.term, kind, data)
+    state.log.append(entry)
+    return entry
+
+
+# ---- the leader's side: hearing answers
+
+
+def receive_append_reply(state: State, leader: Leader, reply: AppendReply) -> None:
+    """Move the follower's match, or go back to where the logs may meet."""
+    progress = leader.progress[reply.frm]
+    if reply.ok:
+        last_index = state.log.last_index
+        assert reply.match_index <= last_index, f"node {reply.frm} has {reply.match_index}, the leader {last_index}"
+        progress.accepted(reply.match_index)
+    elif progress.is_news(reply.match_index):
+        next_index = max(_meeting_point(state, reply) + 1, progress.match_index + 1)
+        progress.rejected(next_index)
+        facts = {"asked": reply.match_index, "hint_term": reply.hint_term, "hint_index": reply.hint_index}
+        state.note("conflict-hint", peer=reply.frm, **facts, next=next_index)
+
+
+def _meeting_point(state: State, reply: AppendReply) -> Index:
+    """The highest index at which both logs may still agree, from the follower's hint.
+
+    The follower has `hint_term` from `hint_index` up to the index asked, and lower terms before. We look for our last
+    entry below the index asked whose term is not above. If it is of that very term, the logs may meet there; if not,
+    then not before the follower's hinted term begins.
+    """
+    if reply.hint_term == 0:
+        return min(reply.hint_index, reply.match_index) - 1
+    ours = state.log.last_not_above(reply.hint_term, reply.match_index - 1)
+    return ours if state.log.term(ours) == reply.hint_term else min(ours, reply.hint_index - 1)
+
+
+def receive_heartbeat_reply(state: State, leader: Leader, reply: HeartbeatReply) -> None:
+    """It lives. If what we sent it has been unanswered for long, that was lost: ask again.
+
+    "Followers crash or run slowly, or network packets are lost: the leader retries indefinitely" (5.3). Patience with a
+    pipeline is an election timeout, because a slow disk answers late and sending all again would not make it faster.
+    """
+    progress = leader.progress[reply.frm]
+    probe_patience_ms = PROBE_PATIENCE_HEARTBEATS * state.config.heartbeat_interval_ms
+    if progress.overdue(state.now_ms, probe_patience_ms, state.config.election_timeout_ms):
+        progress.sees(Sign.OVERDUE)
+
+
+def commit_by_counting(state: State, leader: Leader) -> bool:
+    """ "If there exists an N > commitIndex, a majority of matchIndex[i] >= N, and log[N].term == currentTerm: set
+    commitIndex = N" (figure 2, leaders). Whether it moved.
+    """
+    match = {peer: p.match_index for peer, p in leader.progress.items() if peer not in leader.readmissions}
+    match[state.node] = state.log.stable_index
+    index = agreed(state.membership, match)
+    if index <= state.commit_index or state.log.term(index) != state.term:
+        return False
+    state.commit_to(index)
+    while leader.uncommitted and leader.uncommitted[0][0] <= index:
+        leader.uncommitted_bytes -= leader.uncommitted.popleft()[1]
+    return True
+
+
+# ---- the leader's side: speaking
+
+
+def has_due(state: State, leader: Leader) -> bool:
+    """Whether `send_due` would send anything."""
+    last_index = state.log.last_index
+    return (leader.heartbeat_due and bool(leader.progress)) or any(
+        progress.wants_append(last_index, state.config) or _lacks_commit(state, progress)
+        for progress in leader.progress.values()
+    )
+
+
+def send_due(state: State, leader: Leader) -> None:
+    """Write what each follower is due, in the order of their ids: Appends while there is room, else news of commits."""
+    to_heartbeat = [
+        peer for peer, progress in leader.progress.items() if not _send_appends(state, leader, peer, progress)
+    ]
+    if leader.heartbeat_due:
+        _send_heartbeats(state, leader, list(leader.progress))
+    else:
+        _send_heartbeats(state, leader, [peer for peer in to_heartbeat if _lacks_commit(state, leader.progress[peer])])
+    leader.heartbeat_due = False
+
+
+def _send_appends(state: State, leader: Leader, peer: NodeId, progress: Progress) -> bool:
+    """Fill the follower's window; whether anything was sent."""
+    sent = False
+    while progress.wants_append(state.log.last_index, state.config):
+        prev_index = progress.next_index - 1
+        prev_term = state.log.term(prev_index)
+        if prev_term is None:
+            progress.sees(Sign.COMPACTED)
+            state.note("needs-snapshot", peer=peer, next=progress.next_index, first=state.log.first_index)
+            break
+        entries = state.log.entries(progress.next_index, state.log.last_index, state.config.max_append_bytes)
+        last_index = prev_index + len(entries)
+        state.send(Append(state.node, peer, state.term, prev_index, prev_term, entries, state.commit_index))
+        progress.sent(last_index, sum(len(entry.data) for entry in entries), state.now_ms)
+        progress.told_commit = max(progress.told_commit, min(state.commit_index, last_index))
+        sent = True
+    return sent
+
+
+def _lacks_commit(state: State, progress: Progress) -> bool:
+    """Whether it holds committed entries and has not been told that they are."""
+    return progress.told_commit < min(progress.match_index, state.commit_index)
+
+
+def _send_heartbeats(state: State, leader: Leader, peers: list[NodeId]) -> None:
+    """One round: the same number in each. A follower is never told of a commit beyond what it surely holds."""
+    if not peers:
+        return
+    leader.round += 1
+    for peer in peers:
+        progress = leader.progress[peer]
+        commit = min(progress.match_index, state.commit_index)
+        progress.told_commit = max(progress.told_commit, commit)
+        state.send(Heartbeat(state.node, peer, state.term, commit, leader.round))

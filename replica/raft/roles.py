@@ -1,0 +1,70 @@
+"""The one place that changes the role (figure 4 of the paper, with the pre-candidate of dissertation 9.6 put in).
+
+    follower ──no leader for a timeout, or its process is lost──► pre-candidate
+    pre-candidate ──a quorum would vote for it──► candidate      (without pre-vote: straight from follower)
+    candidate ──a quorum's votes, its own durable──► leader
+    candidate ──timeout──► pre-candidate again
+    any ──higher term, or a leader of this term──► follower
+    leader ──no quorum heard for a timeout──► follower
+
+Each function makes the new role's type afresh and asserts what must hold afterwards.
+
+Leaves out: when to change (core.py) and what to say on the way (election.py).
+"""
+
+from __future__ import annotations
+
+from replica.raft.progress import Progress
+from replica.raft.state import ROLES, Candidate, Follower, Leader, PreCandidate, State
+from replica.raft.types import NOBODY, NodeId, Term
+
+
+def become_follower(state: State, term: Term, leader: NodeId, why: str) -> None:
+    """Follow `leader` in `term`, or wait for one (NOBODY). The term stays or rises; a risen one has no vote yet."""
+    assert term >= state.term, f"follower of term {term} below {state.term}"
+    if isinstance(state.role, Leader):
+        state.note("stepped-down", term=state.term, why=why)
+    if term > state.term or leader != NOBODY:
+        state.attempts = 0
+    if term > state.term:
+        state.promise(term=term, vote=NOBODY)
+    state.role = Follower(leader, state.now_ms, state.draw_election_deadline())
+    state.note("became-follower", term=term, leader=leader, why=why)
+
+
+def become_pre_candidate(state: State) -> None:
+    """Ask before raising the term. Nothing durable changes."""
+    _assert_electable(state)
+    assert not isinstance(state.role, Leader), f"the leader of term {state.term} campaigns"
+    state.attempts += 1
+    ask_again_ms = state.now_ms + state.config.heartbeat_interval_ms
+    state.role = PreCandidate(state.draw_election_deadline(), ask_again_ms, granted={state.node})
+    state.note("became-pre-candidate", term=state.term)
+
+
+def become_candidate(state: State) -> None:
+    """Figure 2, candidates: "increment currentTerm, vote for self, reset election timer". The vote is not durable."""
+    _assert_electable(state)
+    assert not isinstance(state.role, Leader), f"the leader of term {state.term} campaigns"
+    state.promise(term=state.term + 1, vote=state.node)
+    state.attempts = 0
+    state.role = Candidate(state.draw_election_deadline(), state.now_ms + state.config.heartbeat_interval_ms)
+    state.note("became-candidate", term=state.term)
+
+
+def become_leader(state: State) -> None:
+    """Lead the term of the won election: nextIndex = last + 1, matchIndex = 0 for everyone (figure 2, leaders)."""
+    assert isinstance(state.role, Candidate), f"leader out of a {ROLES[type(state.role)].value}"
+    assert state.durable == state.hard, f"leader of {state.hard} while {state.durable} is on disk"
+    assert state.hard.vote == state.node, f"leader with its vote given to {state.hard.vote}"
+    next_index = state.log.last_index + 1
+    state.role = Leader(
+        progress={peer: Progress(next_index, heard_ms=state.now_ms) for peer in state.peers},
+        heartbeat_deadline_ms=state.now_ms + state.config.heartbeat_interval_ms,
+    )
+    state.note("became-leader", term=state.term, last=state.log.last_index)
+
+
+def _assert_electable(state: State) -> None:
+    assert not state.hard.rebuilding, f"node {state.node} campaigns while rebuilding"
+    assert state.node in state.membership.voters, f"node {state.node} campaigns without a vote"

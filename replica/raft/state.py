@@ -1,0 +1,206 @@
+"""What one node of the log is, between two events: figure 2's state, and one type for each role.
+
+`State` belongs to the core and is handed to each chapter in turn. What only a leader has lives in `Leader`, and so on:
+it comes into being with the role and is gone with it, so that no forgotten reset can carry anything from one term into
+another. Who changes the role is `roles.py` alone.
+
+The rule for sending is here, in one place (`State.send`), because it is the rule most easily broken: a promise never
+leaves before the disk has it.
+
+Leaves out: every decision.
+"""
+
+from __future__ import annotations
+
+import random as dice
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from replica.raft.log import Log
+from replica.raft.messages import AppendReply, Message, RequestVote, RequestVoteReply
+from replica.raft.notes import Note
+from replica.raft.progress import Progress
+from replica.raft.quorum import voters
+from replica.raft.ready import Accepted, Refusal, Refused
+from replica.raft.types import NOBODY, HardState, Index, Membership, NodeId, RaftConfig, Role, Term
+
+
+@dataclass(slots=True)
+class Follower:
+    leader: NodeId
+    """Whom it follows in this term, NOBODY where it has not heard."""
+    heard_ms: int
+    """When the leader was last heard; without meaning where there is none."""
+    election_deadline_ms: int
+
+
+@dataclass(slots=True)
+class PreCandidate:
+    election_deadline_ms: int
+    ask_deadline_ms: int
+    """When to ask those again who have not said yes."""
+    granted: set[NodeId] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Candidate:
+    election_deadline_ms: int
+    ask_deadline_ms: int
+    answered: set[NodeId] = field(default_factory=set)
+    granted: set[NodeId] = field(default_factory=set)
+    """Its own vote is in here only once it is durable."""
+
+
+@dataclass(slots=True)
+class Readmission:
+    """A follower that lost its store, on its way back (rebuild.py)."""
+
+    life: int
+    """Which start of it was heard."""
+    index: Index
+    """An entry of this leader's term appended after that start was heard."""
+    round: int
+    """The heartbeat round that was the latest then."""
+    sent_round: int = -1
+    """The round in which Readmit was last sent."""
+
+
+@dataclass(slots=True)
+class Leader:
+    progress: dict[NodeId, Progress]
+    """By follower, in the order of their ids."""
+    heartbeat_deadline_ms: int
+    heartbeat_due: bool = True
+    """To be sent with the next Ready. True at first: "upon election: send heartbeats to each server" (figure 2)."""
+    round: int = 0
+    """Number of the latest round of heartbeats; they carry it as `context`."""
+    uncommitted: deque[tuple[Index, int]] = field(default_factory=deque)
+    """Index and bytes of this term's proposals that are not committed."""
+    uncommitted_bytes: int = 0
+    readmissions: dict[NodeId, Readmission] = field(default_factory=dict)
+
+
+RoleState: TypeAlias = Follower | PreCandidate | Candidate | Leader
+
+ROLES: dict[type[RoleState], Role] = {
+    Follower: Role.FOLLOWER,
+    PreCandidate: Role.PRE_CANDIDATE,
+    Candidate: Role.CANDIDATE,
+    Leader: Role.LEADER,
+}
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What has been found since the last Ready was taken."""
+
+    send_now: list[Message] = field(default_factory=list)
+    send_saved: list[Message] = field(default_factory=list)
+    accepted: list[Accepted] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.send_now or self.send_saved or self.accepted or self.refused or self.notes)
+
+
+@dataclass(slots=True)
+class State:
+    config: RaftConfig
+    random: dice.Random
+    now_ms: int
+    hard: HardState
+    """Term, vote and rebuilding as they are decided: perhaps not durable yet."""
+    durable: HardState
+    """The same as it is surely on disk."""
+    log: Log
+    role: RoleState
+    """Changed by roles.py only."""
+    membership: Membership
+    commit_index: Index
+    """Only rises. Everything up to here is decided for ever."""
+    attempts: int = 0
+    """How often this node has begun a pre-vote since it last heard a leader or saw a new term."""
+    life: int = 0
+    """Which start of a node that lost its store this is; 0 for a node that did not."""
+    outbox: Outbox = field(default_factory=Outbox)
+
+    @property
+    def node(self) -> NodeId:
+        return self.config.node
+
+    @property
+    def term(self) -> Term:
+        return self.hard.term
+
+    @property
+    def leader(self) -> NodeId:
+        """Who leads this term as far as this node knows, NOBODY where it does not."""
+        match self.role:
+            case Follower(leader=leader):
+                return leader
+            case Leader():
+                return self.node
+            case _:
+                return NOBODY
+
+    @property
+    def peers(self) -> tuple[NodeId, ...]:
+        """Everyone else who gets the log, by id."""
+        everyone = self.membership.voters | self.membership.outgoing | self.membership.learners
+        return tuple(sorted(everyone - {self.node}))
+
+    @property
+    def other_voters(self) -> tuple[NodeId, ...]:
+        return tuple(voter for voter in voters(self.membership) if voter != self.node)
+
+    def promise(self, **changes: int | bool) -> None:
+        """Change term, vote or rebuilding. The next Ready saves it; what follows from it waits for that."""
+        before, self.hard = self.hard, replace(self.hard, **changes)  # type: ignore[arg-type]  # mypy sees one union
+        assert self.hard.term >= before.term, f"term fell from {before.term} to {self.hard.term}"
+        if self.hard.term == before.term and before.vote != NOBODY and not before.rebuilding:
+            assert self.hard.vote == before.vote, f"vote of term {self.term} changed: {before.vote} to {self.hard.vote}"
+
+    def send(self, message: Message) -> None:
+        """Queue a message for the right moment.
+
+        A vote, the wish for one and an acknowledgement are promises: they leave after this Ready is saved. The rest may
+        leave at once, but only while the term it carries is durable: a term that a crash could take back must not be
+        seen by anyone. (A leader's always is: it was elected by the durable vote it gave itself.)
+        """
+        promises = isinstance(message, RequestVote | RequestVoteReply | AppendReply)
+        if not promises and self.durable.term == self.hard.term:
+            self.outbox.send_now.append(message)
+        elif isinstance(message, AppendReply):
+            self._send_acknowledgement(message)
+        else:
+            self.outbox.send_saved.append(message)
+
+    def _send_acknowledgement(self, reply: AppendReply) -> None:
+        """Many Appends in one turn are acknowledged by one message: all that counts is the greatest match."""
+        queue = self.outbox.send_saved
+        last = queue[-1] if queue else None
+        if isinstance(last, AppendReply) and last.ok and reply.ok and (last.to, last.term) == (reply.to, reply.term):
+            queue[-1] = replace(reply, match_index=max(last.match_index, reply.match_index))
+        else:
+            queue.append(reply)
+
+    def refuse(self, token: int, reason: Refusal) -> None:
+        self.outbox.refused.append(Refused(token, reason, self.leader))
+
+    def note(self, what: str, **facts: int | str) -> None:
+        self.outbox.notes.append(Note(what, tuple(facts.items())))
+
+    def draw_election_deadline(self) -> int:
+        """When to stop waiting: "election timeouts are chosen randomly from a fixed interval" (5.2), here [T, 2T)."""
+        timeout = self.config.election_timeout_ms
+        return self.now_ms + self.random.randrange(timeout, 2 * timeout)
+
+    def commit_to(self, index: Index) -> bool:
+        """Everything up to `index` is committed; whether that is news."""
+        assert index <= self.log.last_index, f"commit {index} of a log that ends at {self.log.last_index}"
+        if index <= self.commit_index:
+            return False
+        self.commit_index = index
+        return True

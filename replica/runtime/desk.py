@@ -1,0 +1,199 @@
+"""The desk: where callers hand in operations and get their receipts. It does what a site's core decides.
+
+A site's desk has a journal on disk. A zone's own callers use the same desk with a journal that forgets
+(docs/decisions/0004): it has the order and the exactly-once of a site, and says nothing is journalled that is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import trio
+
+from replica.cases.commands import Payload
+from replica.cases.operations import Operation
+from replica.errors import Closed, NotPermitted, OutcomeUnknown, Overloaded, StorageFull
+from replica.offline import events
+from replica.offline.core import SiteCore
+from replica.runtime.bell import Bell, now_ms, wall_ms
+from replica.wire.operation_codec import encode_operation
+
+
+class Journal(Protocol):
+    """Where a desk's operations are made durable. `done` is called in the loop, with the problem where there was one."""
+
+    def append(
+        self, records: Sequence[tuple[bytes, int, bytes]], rewrite: Sequence[tuple[bytes, int, bytes]], done: Done
+    ) -> None: ...
+
+    def trim(self, through: Sequence[tuple[bytes, int]]) -> None: ...
+
+
+Done = Callable[[Exception | None], None]
+
+
+class ForgetfulJournal:
+    """Durable at once, and gone: for callers who are told `agreed` or nothing."""
+
+    def append(
+        self, records: Sequence[tuple[bytes, int, bytes]], rewrite: Sequence[tuple[bytes, int, bytes]], done: Done
+    ) -> None:
+        done(None)
+
+    def trim(self, through: Sequence[tuple[bytes, int]]) -> None:
+        return None
+
+
+@dataclass(slots=True)
+class _Caller:
+    bell: trio.Event
+    receipt: events.Receipt | None = None
+
+
+class Desk:
+    """Steps the core, carries out what it wants, and answers callers. Everything happens in the loop's thread."""
+
+    def __init__(
+        self,
+        core: SiteCore,
+        journal: Journal,
+        send: Callable[[Sequence[bytes]], None],
+        keep: Callable[[Sequence[events.Decision]], None],
+        log: Any,
+        most_waiting: int,
+    ) -> None:
+        self.core = core
+        self._journal = journal
+        self._send = send
+        self._keep = keep
+        self._log = log
+        self._most_waiting = most_waiting
+        self._callers: dict[int, _Caller] = {}
+        self._tokens = 0
+        self._encoded: dict[tuple[bytes, int], bytes] = {}
+        self._turning = False
+        self._closed = False
+        self.bell = Bell()
+        self.changed = trio.Event()
+
+    async def submit(
+        self, payload: Payload, *, author: str, budget_ms: int, act_ms: int = 0, key: str = ""
+    ) -> events.Agreed | events.KeptHere:
+        """Hand in one operation and wait for its receipt, `budget_ms` at most.
+
+        Raises NotPermitted, StorageFull, Overloaded or Closed: surely not done; OutcomeUnknown: ask `core.outcome`.
+        Cancelled before it is handed in, surely not done; after, the work goes on and `core.outcome` answers.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._closed:
+            raise Closed("this node is closing")
+        if len(self._callers) >= self._most_waiting:
+            raise Overloaded(f"{len(self._callers)} callers wait already", retry_after_ms=budget_ms)
+        self._tokens += 1
+        token, caller = self._tokens, _Caller(trio.Event())
+        self._callers[token] = caller
+        try:
+            self.step(
+                events.Issue(
+                    now_ms=now_ms(),
+                    wall_ms=wall_ms(),
+                    token=token,
+                    payload=payload,
+                    author=author,
+                    budget_ms=budget_ms,
+                    act_ms=act_ms,
+                    key=key,
+                )
+            )
+            await caller.bell.wait()
+        finally:
+            self._callers.pop(token, None)
+        return _answer(caller.receipt)
+
+    def step(self, event: events.Event) -> None:
+        """One event into the core, and all it then wants done out."""
+        self.core.step(event)
+        self.turn()
+
+    def turn(self) -> None:
+        """Carry out what the core wants. Doing so may step it again (a journal that is durable at once)."""
+        if self._turning:
+            return
+        self._turning = True
+        try:
+            while self.core.has_todo():
+                self._carry_out(self.core.todo())
+        finally:
+            self._turning = False
+        self.bell.ring()
+
+    async def keep_time(self) -> None:
+        """Tick the core at its deadlines, for ever."""
+        while True:
+            await self.bell.wait_until(self.core.deadline_ms)
+            if now_ms() >= self.core.deadline_ms:
+                self.step(events.Tick(now_ms()))
+
+    def close(self) -> None:
+        """No more operations; who still waits is told that the outcome is not known yet."""
+        self._closed = True
+        for caller in self._callers.values():
+            caller.bell.set()
+
+    def _carry_out(self, todo: events.Todo) -> None:
+        if todo.journal or todo.rewrite:
+            append = [self._record(operation) for operation in todo.journal]
+            rewrite = [self._record(operation) for operation in todo.rewrite]
+            number = todo.number
+            self._journal.append(append, rewrite, lambda problem: self._journalled(number, problem))
+        if todo.send:
+            self._send([self._bytes(operation) for operation in todo.send])
+        for receipt in todo.receipts:
+            caller = self._callers.get(receipt.token)
+            if caller is not None:
+                caller.receipt = receipt
+                caller.bell.set()
+        if todo.decisions:
+            self._keep(todo.decisions)
+            for decision in todo.decisions:
+                self._encoded.pop((decision.operation.incarnation, decision.operation.seq), None)
+        if todo.trim:
+            self._journal.trim(todo.trim)
+        if todo.mode is not None:
+            self._log.info("mode", mode=todo.mode.value)
+        for note in todo.notes:
+            self._log.info("site", note=note)
+
+    def _journalled(self, number: int, problem: Exception | None) -> None:
+        if problem is None:
+            self.step(events.Journalled(now_ms(), number))
+        elif isinstance(problem, StorageFull):
+            self.step(events.JournalRefused(now_ms(), number, str(problem)))
+        else:
+            self._log.error("journal-failed", problem=str(problem))
+
+    def _record(self, operation: Operation) -> tuple[bytes, int, bytes]:
+        self._encoded.pop((operation.id.incarnation, operation.id.seq), None)
+        return operation.id.incarnation, operation.id.seq, self._bytes(operation)
+
+    def _bytes(self, operation: Operation) -> bytes:
+        """An operation is encoded once, however often it is journalled and sent."""
+        name = (operation.id.incarnation, operation.id.seq)
+        encoded = self._encoded.get(name)
+        if encoded is None:
+            encoded = self._encoded[name] = encode_operation(operation)
+        return encoded
+
+
+def _answer(receipt: events.Receipt | None) -> events.Agreed | events.KeptHere:
+    match receipt:
+        case events.Agreed() | events.KeptHere():
+            return receipt
+        case events.NotKnown(operation=operation):
+            raise OutcomeUnknown(operation)
+        case events.TurnedAway(why=why, full=full):
+            raise StorageFull(why) if full else NotPermitted(why)
+        case None:
+            raise Closed("this node closed before an answer; ask again by the idempotency key")

@@ -1,0 +1,73 @@
+"""The two disk threads of a node, as seen from the loop: a job goes out, its completion comes back into the loop.
+
+A job that fails because the disk is full left no trace and may be tried again; any other failure ends the node, loudly: what
+is on disk is then unknown, and an fsync is never retried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from replica.errors import StorageFull
+from replica.storage import LogJob, StateJob, Store, Writer
+
+Done = Callable[[Exception | None], None]
+
+
+class Disk:
+    """The writers of a store's log and state environments. Use it as an async context: leaving drains both."""
+
+    def __init__(self, store: Store, log: Any) -> None:
+        self._log = log
+        self._token = trio.lowlevel.current_trio_token()
+        self._log_writer: Writer[LogJob] = Writer("replica-log", store.commit_log)
+        self._state_writer: Writer[StateJob] = Writer("replica-state", store.commit_state)
+        self.failure: Exception | None = None
+        self.failed = trio.Event()
+
+    def write_log(self, job: LogJob, done: Done) -> None:
+        """Make a job of the log environment durable; `done` is called in the loop, in the order of the jobs."""
+        self._log_writer.submit(job, self._back(done))
+
+    def write_state(self, job: StateJob, done: Done) -> None:
+        self._state_writer.submit(job, self._back(done))
+
+    def busy(self) -> bool:
+        """Whether either thread has something to do: the loop must then let it run."""
+        return self._log_writer.busy or self._state_writer.busy
+
+    async def watch(self) -> None:
+        """Wait until a write has failed for good, and raise it."""
+        await self.failed.wait()
+        assert self.failure is not None, "a failure without its reason"
+        raise self.failure
+
+    async def aclose(self) -> None:
+        """Finish what is queued, and end the threads."""
+        await trio.to_thread.run_sync(self._close)
+
+    def _close(self) -> None:
+        self._log_writer.close()
+        self._state_writer.close()
+
+    def _back(self, done: Done) -> Done:
+        def from_thread(problem: Exception | None) -> None:
+            # The loop may be gone already when a node is killed from inside; then nobody waits for the answer either.
+            try:
+                self._token.run_sync_soon(self._finish, done, problem)
+            except trio.RunFinishedError:
+                return
+
+        return from_thread
+
+    def _finish(self, done: Done, problem: Exception | None) -> None:
+        if problem is not None and not isinstance(problem, StorageFull):
+            self.failure = problem
+            self.failed.set()
+            return
+        if problem is not None:
+            self._log.error("storage-full", problem=str(problem))
+        done(problem)

@@ -1,0 +1,119 @@
+"""The feed: what was agreed, to every site that follows this zone, encoded once for all of them.
+
+A site says where it stands. If the ring still holds what comes after, it gets effects, entry by entry; if not, the whole state
+as of now and then effects. A site that stands ahead of this zone, or on another history, is told to look elsewhere. Every
+site has its own task and its own place in the ring, so that a slow one holds up nobody.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+
+from replica.cases import queries
+from replica.cases.verdicts import Effects
+from replica.runtime.bell import Bell
+from replica.runtime.connection import Connection
+from replica.runtime.ring import Ring
+from replica.runtime.state import State
+from replica.wire.envelope import encode
+from replica.wire.feed import Behind, FeedBeat, Follow, NoQuorum, StateBegin, StateEnd, effects_messages, state_chunks
+
+AT_ONCE = 64
+"""Effects put into a site's connection at one go; more would only wait there."""
+MOST_WAITING_BYTES = 4 << 20
+
+
+class _Follower:
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.bell = Bell()
+        self.index = 0
+
+
+class Feed:
+    """Recent effects, and the sites that follow them."""
+
+    def __init__(self, state: State, ring_bytes: int, interval_ms: int, log: Any) -> None:
+        self._state = state
+        self._ring = Ring(state.index, state.term, ring_bytes)
+        self._followers: list[_Follower] = []
+        self._interval_ms = interval_ms
+        self._log = log
+        self._beat = encode(NoQuorum(0))
+        self.transfers = 0
+        """How many sites are being sent the whole state just now; nothing may be flushed meanwhile."""
+
+    @property
+    def followers(self) -> int:
+        return len(self._followers)
+
+    def add(self, effects: Effects, encoded: bytes) -> None:
+        """The effects of the next entry; the state is at its index already."""
+        frames = [encode(message) for message in effects_messages(encoded)]
+        self._ring.add(effects.index, effects.term, frames)
+        for follower in self._followers:
+            follower.bell.ring()
+
+    def beat(self, term: int, commit: int, leader_ms: int, leader: int) -> None:
+        """What the quorum has confirmed, to everybody; with no leader, that there is none."""
+        message = FeedBeat(term, commit, leader_ms, leader) if leader else NoQuorum(term)
+        self._beat = encode(message)
+        for follower in self._followers:
+            follower.connection.post(self._beat)
+
+    async def serve(self, connection: Connection, follow: Follow) -> None:
+        """Send one site what it lacks, until its connection breaks."""
+        if follow.index > self._state.index:
+            connection.post(encode(Behind(f"this zone has applied {self._state.index}, you {follow.index}")))
+            with trio.move_on_after(1):
+                while connection.waiting_bytes and not connection.broken:
+                    await trio.sleep(0.01)
+            return
+        follower = _Follower(connection)
+        follower.index = follow.index
+        if not self._ring.holds(follow.index, follow.term):
+            follower.index = await self._send_state(connection)
+        self._followers.append(follower)
+        connection.post(self._beat)
+        try:
+            await self._send_effects(follower)
+        finally:
+            self._followers.remove(follower)
+
+    async def _send_effects(self, follower: _Follower) -> None:
+        while not follower.connection.broken:
+            if follower.index < self._ring.floor:
+                # It was too slow for the ring: it begins again from the state, as if it had just come.
+                follower.index = await self._send_state(follower.connection)
+            for frames in self._ring.after(follower.index, AT_ONCE):
+                for frame in frames:
+                    follower.connection.post(frame)
+                follower.index += 1
+            if follower.index < self._ring.last:
+                await self._wait_for_room(follower.connection)
+            else:
+                await follower.bell.wait()
+
+    async def _send_state(self, connection: Connection) -> int:
+        """The whole state as it is now, while applying goes on. Returns its index."""
+        self.transfers += 1
+        try:
+            index, term = self._state.index, self._state.term
+            digest = bytes.fromhex(queries.digest(self._state))
+            records = self._state.snapshot()
+            self._log.info("state-transfer", index=index)
+            connection.post(encode(StateBegin(index, term, 0, 0)))
+            for chunk in state_chunks(records):
+                connection.post(encode(chunk))
+                await self._wait_for_room(connection)
+            connection.post(encode(StateEnd(digest)))
+            return index
+        finally:
+            self.transfers -= 1
+
+    async def _wait_for_room(self, connection: Connection) -> None:
+        await trio.lowlevel.checkpoint()
+        while connection.waiting_bytes > MOST_WAITING_BYTES and not connection.broken:
+            await trio.sleep(0.002)

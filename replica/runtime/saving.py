@@ -1,0 +1,94 @@
+"""Readies on their way to the disk: one save at a time, whatever came meanwhile merged into the next.
+
+Merging is the second half of the group commit: while the disk works on one save, the loop goes on, and all it wants saved
+in between is one write and one fsync more. One at a time also keeps the order when a save must be tried again: nothing that
+came later can be on disk before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from replica.raft.messages import Message
+from replica.raft.ready import Ready
+from replica.raft.types import Entry, HardState
+from replica.storage import LogSave
+
+
+class Saving:
+    """Collects what Readies want saved, and what may leave only afterwards."""
+
+    def __init__(self, write: Callable[[LogSave, Callable[[Exception | None], None]], None]) -> None:
+        self._write = write
+        self._hard_state: HardState | None = None
+        self._entries: list[Entry] = []
+        self._commit = 0
+        self._number = 0
+        self._in_flight: LogSave | None = None
+        self._in_flight_number = 0
+        self._held: list[tuple[int, tuple[Message, ...]]] = []
+        self.saved_number = 0
+
+    @property
+    def busy(self) -> bool:
+        return self._in_flight is not None
+
+    def add(self, ready: Ready) -> tuple[Message, ...]:
+        """Take one Ready in. Returns what may leave at once because nothing before it is unsaved."""
+        if ready.must_save:
+            if ready.hard_state is not None:
+                self._hard_state = ready.hard_state
+            if ready.entries:
+                self._splice(ready.entries)
+            self._number = ready.number
+        elif not self._unsaved:
+            return ready.send_saved
+        self._commit = ready.commit_index
+        if ready.send_saved:
+            self._held.append((ready.number, ready.send_saved))
+        return ()
+
+    def start(self, done: Callable[[Exception | None], None]) -> bool:
+        """Write what has come together, unless a write is under way. Returns whether one was started."""
+        if self._in_flight is not None or not self._pending:
+            return False
+        self._in_flight = LogSave(self._hard_state, tuple(self._entries), self._commit)
+        self._in_flight_number = self._number
+        self._hard_state, self._entries = None, []
+        self._write(self._in_flight, done)
+        return True
+
+    def again(self, done: Callable[[Exception | None], None]) -> None:
+        """The write under way left no trace (the disk was full): try the same once more."""
+        assert self._in_flight is not None, "nothing is being saved"
+        self._write(self._in_flight, done)
+
+    def finish(self) -> tuple[int, tuple[Message, ...]]:
+        """The write under way is durable. Returns the Ready's number it stands for, and what may leave now."""
+        assert self._in_flight is not None, "nothing is being saved"
+        self._in_flight = None
+        self.saved_number = self._in_flight_number
+        # A Ready without a save of its own is covered by the save before it, up to the next that has one.
+        first_unsaved = self._number if self._pending else None
+        messages: list[Message] = []
+        while self._held and (self._held[0][0] <= self.saved_number or first_unsaved is None):
+            messages += self._held.pop(0)[1]
+        return self.saved_number, tuple(messages)
+
+    @property
+    def _pending(self) -> bool:
+        return self._hard_state is not None or bool(self._entries)
+
+    @property
+    def _unsaved(self) -> bool:
+        return self._in_flight is not None or self._pending
+
+    def _splice(self, entries: tuple[Entry, ...]) -> None:
+        """Newer entries replace what waits from their first index on, as they do in the store."""
+        first = entries[0].index
+        while self._entries and self._entries[-1].index >= first:
+            self._entries.pop()
+        assert not self._entries or self._entries[-1].index == first - 1, (
+            f"entries from {first} after {self._entries[-1].index}"
+        )
+        self._entries += entries

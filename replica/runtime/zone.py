@@ -1,0 +1,238 @@
+"""A zone node: the log's core, its disk, its peers, the state it applies and the feed it serves, in one trio task tree.
+
+The loop is dull on purpose: drain the inbox, step each event, take one Ready; send, save, and when it is durable say so.
+Any background task that ends takes the node with it, loudly: a node that looks alive and does nothing is worse than a dead one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import trio
+
+from replica.cases import queries
+from replica.cases.machine import apply
+from replica.cases.operations import Operation
+from replica.cases.verdicts import Effects
+from replica.config import ZoneConfig
+from replica.offline import events as site_events
+from replica.raft import events as raft_events
+from replica.raft.core import Raft
+from replica.raft.messages import Message
+from replica.raft.ready import Ready, Standing
+from replica.raft.types import NOBODY, Entry, EntryKind, Membership, RaftConfig, Role
+from replica.runtime.bell import Bell, now_ms, wall_ms
+from replica.runtime.desk import Desk
+from replica.runtime.disk import Disk
+from replica.runtime.feed import Feed
+from replica.runtime.ingress import Ingress, Waiting
+from replica.runtime.links import Links
+from replica.runtime.saving import Saving
+from replica.runtime.state import State
+from replica.runtime.writeback import write_back
+from replica.storage import Store
+from replica.wire.operation_codec import decode_batch, decode_operation, batch, encode_effects
+
+FULL_RETRY_S = 0.5
+
+
+class ZoneNode:
+    """One voter. `run` serves until cancelled or until something in it fails."""
+
+    def __init__(self, config: ZoneConfig, store: Store, disk: Disk, log: Any, rng: random.Random) -> None:
+        self.config = config
+        self.log = log
+        self.number = config.zone.number
+        self._disk = disk
+        self._store = store
+        self._bell = Bell()
+        self._inbox: list[raft_events.Event] = []
+        self._tokens = 0
+        self._proposed: dict[int, list[Waiting]] = {}
+        self.state = State(store.state)
+        self.ingress = Ingress(self.state, config.limits.waiting_operations)
+        self.feed = Feed(self.state, config.limits.feed_ring_bytes, config.timing.feed_interval_ms, log)
+        self.links = Links(config, self._deliver, self._found, self._lost, log)
+        self._saving = Saving(disk.write_log)
+        self.raft = Raft(
+            raft_config(config), store.log.hard_state(), store.log, self.state.index, rng, now_ms()
+        )
+        self.standing = Standing(self.raft.role, self.raft.leader, self.raft.term)
+        self.leader_heard_ms = now_ms()
+        self.storage_full = False
+        self.elections = 0
+        self.desk: Desk | None = None
+        self.seen_lead = trio.Event()
+
+    # ------------------------------------------------------------------ what arrives
+
+    def deliver_raft(self, messages: Sequence[Message]) -> None:
+        """Messages of the log from a peer."""
+        now = now_ms()
+        self._inbox += [raft_events.Received(now, message) for message in messages if message.to == self.number]
+        self._bell.ring()
+
+    def submit(self, encoded: Sequence[bytes], hint: Callable[[Operation, str], None] | None = None) -> None:
+        """Operations from a site, from another zone or from our own desk: into the next entry, or on to the leader.
+
+        Raises RemoteProtocolError for bytes that are no operation; those before it are taken.
+        """
+        leader = self.raft.leader
+        if leader != self.number:
+            if leader != NOBODY:
+                self.links.forward(leader, encoded)
+            return
+        for one in encoded:
+            operation = decode_operation(one)
+            why = self.ingress.offer(operation, one)
+            if why is not None and hint is not None:
+                hint(operation, why)
+        self._bell.ring()
+
+    def _deliver(self, messages: Sequence[Message], forwarded: Sequence[bytes]) -> None:
+        if messages:
+            self.deliver_raft(messages)
+        if forwarded:
+            self.submit(forwarded)
+
+    def _found(self, peer: int) -> None:
+        self._inbox.append(raft_events.PeerFound(now_ms(), peer))
+        self._bell.ring()
+
+    def _lost(self, peer: int) -> None:
+        self._inbox.append(raft_events.PeerLost(now_ms(), peer))
+        self._bell.ring()
+
+    # ------------------------------------------------------------------ the loop
+
+    async def turn_for_ever(self) -> None:
+        """The loop of the log."""
+        while True:
+            await self._bell.wait_until(self.raft.deadline_ms)
+            self._turn()
+
+    def _turn(self) -> None:
+        inbox, self._inbox = self._inbox, []
+        for event in inbox:
+            self.raft.step(event)
+        now = now_ms()
+        if now >= self.raft.deadline_ms:
+            self.raft.step(raft_events.Tick(now))
+        if self.raft.role is Role.LEADER:
+            self._propose(now)
+        while self.raft.has_ready():
+            self._carry_out(self.raft.ready())
+        self._saving.start(self._saved)
+
+    def _propose(self, now: int) -> None:
+        while taken := self.ingress.take():
+            self._tokens += 1
+            self._proposed[self._tokens] = taken
+            data = batch(wall_ms(), queries.feature_level(self.state), [one.encoded for one in taken])
+            self.raft.step(raft_events.Propose(now, self._tokens, data))
+
+    def _carry_out(self, ready: Ready) -> None:
+        for note in ready.notes:
+            self.log.info(note.what, **dict(note.facts))
+        self.links.post(ready.send_now)
+        self.links.post(self._saving.add(ready))
+        for refused in ready.refused:
+            self._proposed.pop(refused.token, None)
+            self.ingress.new_term()
+            self.log.warning("proposal-refused", reason=refused.reason.value)
+        for accepted in ready.accepted:
+            self._proposed.pop(accepted.token, None)
+        if ready.standing is not None:
+            self._stand(ready.standing)
+        for entry in ready.committed:
+            self._apply(entry)
+        if ready.committed or ready.standing is not None:
+            self.beat()
+
+    def _saved(self, problem: Exception | None) -> None:
+        self.storage_full = problem is not None
+        if problem is not None:
+            trio.lowlevel.spawn_system_task(self._save_again)
+            return
+        number, messages = self._saving.finish()
+        self.links.post(messages)
+        self._inbox.append(raft_events.Persisted(now_ms(), number))
+        self._bell.ring()
+
+    async def _save_again(self) -> None:
+        await trio.sleep(FULL_RETRY_S)
+        self._saving.again(self._saved)
+
+    def _stand(self, standing: Standing) -> None:
+        if standing.term != self.standing.term or standing.leader != self.standing.leader:
+            self.ingress.new_term()
+        if standing.leader != NOBODY and standing.leader != self.standing.leader:
+            self.elections += 1
+        self.standing = standing
+        self.log.info("standing", role=standing.role.value, leader=standing.leader, term=standing.term)
+
+    # ------------------------------------------------------------------ applying
+
+    def _apply(self, entry: Entry) -> None:
+        effects = Effects(entry.index, entry.term, 0, (), ())
+        if entry.kind is EntryKind.DATA:
+            effects = apply(self.state, decode_batch(entry.data), entry.index, entry.term)
+        self.state.advance(effects.changes, entry.index, entry.term)
+        self.feed.add(effects, encode_effects(effects))
+        if self.desk is not None:
+            self.desk.step(site_events.Arrived(now_ms(), effects))
+
+    def beat(self) -> None:
+        """Tell sites and our own desk what the quorum has confirmed, or that nobody leads."""
+        leader_ms = self.links.leader_ms(self.standing.term, self.number if self.leads else self.standing.leader)
+        self.feed.beat(self.standing.term, self.raft.commit_index, leader_ms, self.standing.leader)
+        if self.desk is not None and self.standing.leader != NOBODY:
+            self.desk.step(site_events.Heard(now_ms(), self.standing.term, self.raft.commit_index, leader_ms))
+
+    @property
+    def leads(self) -> bool:
+        return self.raft.role is Role.LEADER
+
+    async def beat_for_ever(self) -> None:
+        """The feed's heartbeat, and the leader's clock to the other zones."""
+        while True:
+            await trio.sleep(self.config.timing.feed_interval_ms / 1000)
+            if self.leads:
+                self.links.tell_time(self.standing.term, wall_ms())
+            self.beat()
+
+    async def flush_for_ever(self) -> None:
+        """Write the applied state back, every so often, off the hot path."""
+        while True:
+            await trio.sleep(self.config.timing.flush_interval_ms / 1000)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write back what is dirty, unless it is ahead of our own durable log or a site is just reading it whole."""
+        # Flushed index <= durable log index, always: a leader may commit, by the others' disks, what its own has not synced.
+        if not self.state.can_freeze or self.feed.transfers or self.raft.stable_index < self.state.index:
+            return
+        await write_back(self.state, self._disk)
+        if self.desk is not None:
+            self.desk.step(site_events.Flushed(now_ms(), self.state.flushed_index))
+
+
+async def for_ever(name: str, task: Callable[[], Awaitable[None]]) -> None:
+    """Run a background task that must not end; if it does, that is the end of the node."""
+    await task()
+    raise AssertionError(f"the background task {name!r} ended")
+
+
+def raft_config(config: ZoneConfig) -> RaftConfig:
+    """The core's configuration out of the file's."""
+    return RaftConfig(
+        node=config.zone.number,
+        membership=Membership(frozenset(peer.number for peer in config.zones)),
+        election_timeout_ms=config.timing.election_timeout_ms,
+        heartbeat_interval_ms=config.timing.heartbeat_interval_ms,
+        priority={peer.number: peer.priority for peer in config.zones},
+        max_apply_bytes=512 << 10,
+    )
+

@@ -1,0 +1,278 @@
+"""A site's journal in LMDB: what this site did, in order, until the agreed state has it for certain.
+
+Three tables. *Records*: position → incarnation, seq, payload; positions count up and are never used twice. *Places*:
+(incarnation, seq) → position, which finds a record to replace or trim, and tells the name of a record whose own bytes
+are damaged. *Counters*, one per incarnation: how far it has counted. "A durable counter kept with the journal, not the
+journal's maximum (a trimmed journal is empty)" (OFFLINE_RULES.md, rule 3).
+
+A damaged record does not stop the reading of the others: it is given with its name and without its payload, so that it
+can be submitted as a tombstone and named to a person.
+
+Left out: which records may be trimmed, what an opening says, when to send (replica/offline).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from replica.errors import StoreDamaged
+from replica.storage.contract import Incarnation, JournalAppend, JournalRecord, JournalReplace, JournalTrim, LogJob
+from replica.storage.environment import MAIN, Environment
+from replica.storage.records import (
+    SUM_BYTES,
+    Kind,
+    decode_counter,
+    decode_number,
+    encode_counter,
+    encode_number,
+    is_sound,
+    key_number,
+    number_key,
+    seal,
+)
+
+if TYPE_CHECKING:
+    from replica.storage.environment import Transaction
+
+RECORDS = b"journal"
+PLACES = b"journal places"
+COUNTER_PREFIX = b"@incarnation "
+INCARNATION_BYTES = 16
+
+RECORDS_PER_TRIM = 1000
+"""How many records one transaction deletes: a few milliseconds, after which waiting appends get their turn."""
+
+_NAME = Struct(">16sQ")
+_HEADER_BYTES = SUM_BYTES + _NAME.size
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """How far one incarnation has counted: its place in the order of openings, its last seq, and where that stands."""
+
+    order: int
+    last_seq: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEnds:
+    """What a transaction starts from and leaves. Replaced as a whole once it is durable."""
+
+    counters: dict[Incarnation, Counter] | None
+    """None where no append was made since opening. Never changed in place."""
+    length: int
+    bytes: int
+
+
+class LmdbJournal:
+    """`contract.JournalStore` on one environment."""
+
+    def __init__(self, env: Environment, commit: Callable[[Sequence[LogJob]], Sequence[LogJob]]) -> None:
+        self._env = env
+        self._commit = commit
+        self._main = env.database(MAIN)
+        self._records = env.database(RECORDS)
+        self._places = env.database(PLACES)
+        self._ends = self._measure()
+
+    # --- reading ---
+
+    @property
+    def length(self) -> int:
+        return self._ends.length
+
+    @property
+    def bytes(self) -> int:
+        return self._ends.bytes
+
+    def read(self, after_position: int = 0, limit: int = 1000) -> list[JournalRecord]:
+        found: list[JournalRecord] = []
+        with self._env.read() as txn:
+            cursor = txn.cursor(self._records)
+            if limit > 0 and cursor.set_range(number_key(after_position + 1)):
+                for key, sealed in cursor:
+                    found.append(self._decode(txn, key, sealed))
+                    if len(found) == limit:
+                        break
+        return found
+
+    def last_seq(self, incarnation: Incarnation) -> int | None:
+        counter = self._counters().get(incarnation)
+        return None if counter is None else counter.last_seq
+
+    def latest_incarnation(self) -> tuple[Incarnation, int] | None:
+        known = self.incarnations()
+        return known[-1] if known else None
+
+    def incarnations(self) -> tuple[tuple[Incarnation, int], ...]:
+        known = sorted(self._counters().items(), key=lambda item: item[1].order)
+        return tuple((incarnation, counter.last_seq) for incarnation, counter in known)
+
+    def is_untouched(self) -> bool:
+        """Whether nothing was ever journalled here."""
+        with self._env.read() as txn:
+            cursor = txn.cursor(self._main)
+            found = cursor.set_range(COUNTER_PREFIX) and cursor.key().startswith(COUNTER_PREFIX)
+        return not found and self._ends.length == 0
+
+    # --- one job, one transaction ---
+
+    def append(self, records: Sequence[tuple[Incarnation, int, bytes]]) -> None:
+        self._commit([JournalAppend(records)])
+
+    def replace(self, incarnation: Incarnation, seq: int, payload: bytes) -> None:
+        self._commit([JournalReplace(incarnation, seq, payload)])
+
+    def trim(self, through: Sequence[tuple[Incarnation, int]]) -> None:
+        jobs: Sequence[LogJob] = [JournalTrim(through)]
+        while jobs:
+            jobs = self._commit(jobs)
+
+    # --- inside the transaction of the environment ---
+
+    def staged(self) -> JournalEnds:
+        """Where a transaction starts from."""
+        return self._ends
+
+    def publish(self, ends: JournalEnds) -> None:
+        """What `write` returned is durable now."""
+        self._ends = ends
+
+    def write(
+        self, txn: Transaction, job: JournalAppend | JournalReplace | JournalTrim, ends: JournalEnds
+    ) -> tuple[JournalEnds, bool]:
+        """Write one job. The ends once it is committed, and whether the job has more to do."""
+        match job:
+            case JournalAppend():
+                return self._append(txn, job, ends), False
+            case JournalReplace():
+                return self._replace(txn, job, ends), False
+            case JournalTrim():
+                return self._trim_some(txn, job, ends)
+
+    def _append(self, txn: Transaction, job: JournalAppend, ends: JournalEnds) -> JournalEnds:
+        counters = dict(self._read_counters(txn) if ends.counters is None else ends.counters)
+        position = max((counter.position for counter in counters.values()), default=0)
+        records, places = [], []
+        for incarnation, seq, payload in job.records:
+            position += 1
+            counters[incarnation] = _counted(counters, incarnation, seq, position)
+            records.append((number_key(position), _sealed_record(position, incarnation, seq, payload)))
+            place = _NAME.pack(incarnation, seq)
+            places.append((place, encode_number(Kind.JOURNAL_PLACE, place, position)))
+        txn.cursor(self._records).putmulti(records, append=True)
+        txn.cursor(self._places).putmulti(places)
+        for incarnation in sorted({record[0] for record in job.records}):
+            self._put_counter(txn, incarnation, counters[incarnation])
+        added = sum(len(payload) for _, _, payload in job.records)
+        return JournalEnds(counters, ends.length + len(records), ends.bytes + added)
+
+    def _put_counter(self, txn: Transaction, incarnation: Incarnation, counter: Counter) -> None:
+        key = COUNTER_PREFIX + incarnation
+        txn.put(key, encode_counter(key, (counter.order, counter.last_seq, counter.position)), db=self._main)
+
+    def _replace(self, txn: Transaction, job: JournalReplace, ends: JournalEnds) -> JournalEnds:
+        place = _NAME.pack(job.incarnation, job.seq)
+        sealed = txn.get(place, None, self._places)
+        assert sealed is not None, f"journal record {_named(job.incarnation, job.seq)} is not held"
+        position = decode_number(Kind.JOURNAL_PLACE, place, sealed, f"place of {_named(job.incarnation, job.seq)}")
+        new = _sealed_record(position, job.incarnation, job.seq, job.payload)
+        old = txn.replace(number_key(position), new, self._records)
+        return replace(ends, bytes=ends.bytes + len(new) - (_HEADER_BYTES if old is None else len(old)))
+
+    def _trim_some(self, txn: Transaction, job: JournalTrim, ends: JournalEnds) -> tuple[JournalEnds, bool]:
+        for incarnation, seq in job.through:
+            room = RECORDS_PER_TRIM - (self._ends.length - ends.length)
+            ends, more = self._trim_one(txn, incarnation, seq, room, ends)
+            if more:
+                return ends, True
+        return ends, False
+
+    def _trim_one(
+        self, txn: Transaction, incarnation: Incarnation, seq: int, room: int, ends: JournalEnds
+    ) -> tuple[JournalEnds, bool]:
+        cursor = txn.cursor(self._places)
+        cursor.set_range(_NAME.pack(incarnation, 0))
+        end = _NAME.pack(incarnation, seq)
+        freed = dropped = 0
+        while cursor.key() and cursor.key() <= end:
+            if dropped >= room:
+                break
+            place = cursor.key()
+            name = f"place of {_named(*_NAME.unpack(place))}"
+            position = decode_number(Kind.JOURNAL_PLACE, place, cursor.value(), name)
+            record = txn.pop(number_key(position), self._records)
+            freed += 0 if record is None else max(0, len(record) - _HEADER_BYTES)
+            dropped += 1
+            cursor.delete()
+        more = bool(cursor.key()) and cursor.key() <= end
+        return replace(ends, length=ends.length - dropped, bytes=ends.bytes - freed), more
+
+    # --- details ---
+
+    def _decode(self, txn: Transaction, key: bytes, sealed: bytes) -> JournalRecord:
+        position = key_number(key)
+        if is_sound(Kind.JOURNAL, key, sealed) and len(sealed) >= _HEADER_BYTES:
+            incarnation, seq = _NAME.unpack_from(sealed, SUM_BYTES)
+            return JournalRecord(position, incarnation, seq, sealed[_HEADER_BYTES:])
+        incarnation, seq = self._name_of(txn, position, sealed)
+        return JournalRecord(position, incarnation, seq, b"", damaged=True)
+
+    def _name_of(self, txn: Transaction, position: int, sealed: bytes) -> tuple[Incarnation, int]:
+        """Whose record lies at `position`, by the table of places; by its own bytes where that does not know it."""
+        for place, value in txn.cursor(self._places):
+            if is_sound(Kind.JOURNAL_PLACE, place, value) and key_number(value[SUM_BYTES:]) == position:
+                incarnation, seq = _NAME.unpack(place)
+                return incarnation, seq
+        incarnation, seq = _NAME.unpack_from(sealed.ljust(_HEADER_BYTES, b"\0"), SUM_BYTES)
+        return incarnation, seq
+
+    def _counters(self) -> dict[Incarnation, Counter]:
+        known = self._ends.counters
+        if known is not None:
+            return known
+        with self._env.read() as txn:
+            return self._read_counters(txn)
+
+    def _read_counters(self, txn: Transaction) -> dict[Incarnation, Counter]:
+        """Raises `StoreDamaged`: a number might be used twice, so this site journals nothing more."""
+        counters: dict[Incarnation, Counter] = {}
+        cursor = txn.cursor(self._main)
+        cursor.set_range(COUNTER_PREFIX)
+        while cursor.key().startswith(COUNTER_PREFIX):
+            key, sealed = cursor.item()
+            incarnation = key[len(COUNTER_PREFIX) :]
+            name = f"journal counter of incarnation {incarnation.hex()}"
+            counters[incarnation] = Counter(*decode_counter(key, sealed, name))
+            cursor.next()
+        return counters
+
+    def _measure(self) -> JournalEnds:
+        """Length and bytes at opening. A place without its record, or the other way round, is damage."""
+        with self._env.read() as txn:
+            sizes = [len(value) - _HEADER_BYTES for _, value in txn.cursor(self._records)]
+            places = txn.stat(self._places)["entries"]
+        if places != len(sizes):
+            raise StoreDamaged("journal", f"{len(sizes)} records are held and {places} places known")
+        return JournalEnds(None, len(sizes), sum(sizes))
+
+
+def _counted(counters: dict[Incarnation, Counter], incarnation: Incarnation, seq: int, position: int) -> Counter:
+    """The counter after one more record. A gap would keep everything behind it waiting for ever (rule 5)."""
+    assert len(incarnation) == INCARNATION_BYTES, f"an incarnation has {len(incarnation)} bytes, not 16"
+    before = counters.get(incarnation)
+    expected = 0 if before is None else before.last_seq + 1
+    assert seq == expected, f"journal record {_named(incarnation, seq)}, expected seq {expected}"
+    return Counter(len(counters) + 1 if before is None else before.order, seq, position)
+
+
+def _sealed_record(position: int, incarnation: Incarnation, seq: int, payload: bytes) -> bytes:
+    return seal(Kind.JOURNAL, number_key(position), _NAME.pack(incarnation, seq) + payload)
+
+
+def _named(incarnation: Incarnation, seq: int) -> str:
+    return f"({incarnation.hex()}, {seq})"

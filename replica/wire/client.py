@@ -1,0 +1,247 @@
+"""What a client (the command line, a hub process, a test) asks a zone or a site, and what it is told.
+
+Every request carries a number of the client's choosing; its answers carry the same. Answers may come in another order
+than the requests. Values a person reads come as JSON, so that an older client can still show them.
+
+States of a receipt are words, the ones of the library: "agreed", "journalled", "unknown". What surely did not happen
+is a `Failure` that says so; `failure_of` and `error_of` carry the library's own errors across.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Final, TypeAlias
+
+from msgspec import Meta, Struct
+
+from replica.cases.commands import Command
+from replica.cases.verdicts import Verdict
+from replica.errors import (
+    Closed,
+    ConfigError,
+    InvalidMessage,
+    NotAvailable,
+    NotPermitted,
+    OutcomeUnknown,
+    Overloaded,
+    Place,
+    RemoteProtocolError,
+    ReplicaError,
+    StorageFailed,
+    StorageFull,
+    StoreError,
+)
+from replica.wire.limits import (
+    MAX_HUB_MESSAGE_BYTES,
+    MAX_TEXT,
+    Budget,
+    Count,
+    Milliseconds,
+    Name,
+    RequestNumber,
+    Text,
+)
+from replica.wire.pieces import cut
+
+DEFAULT_BUDGET_MS: Final = 250
+"""How long a caller waits for the quorum before "journalled" is the answer."""
+
+
+class SubmitCommand(Struct, frozen=True, array_like=True, tag="submit-command"):
+    """What a person decides. `act_ms` 0: now. `key`: the caller's idempotency key, or empty."""
+
+    request: RequestNumber
+    command: Command
+    author: Name = ""
+    act_ms: Milliseconds = 0
+    key: Name = ""
+    budget_ms: Budget = DEFAULT_BUDGET_MS
+
+
+class SubmitMessage(Struct, frozen=True, array_like=True, tag="submit-message"):
+    """A hub message as received, an envelope or a bare content, unread. `sender`: who it speaks for where it does not
+    say so itself."""
+
+    request: RequestNumber
+    message: Annotated[bytes, Meta(min_length=1, max_length=MAX_HUB_MESSAGE_BYTES)]
+    sender: Name = ""
+    author: Name = ""
+    key: Name = ""
+    budget_ms: Budget = DEFAULT_BUDGET_MS
+
+
+class OutcomeOf(Struct, frozen=True, array_like=True, tag="outcome-of"):
+    """What became of this operation (its text id)? Answered at once."""
+
+    request: RequestNumber
+    operation: Name
+
+
+class VerdictOf(Struct, frozen=True, array_like=True, tag="verdict-of"):
+    """The same, but wait up to `budget_ms` for its verdict."""
+
+    request: RequestNumber
+    operation: Name
+    budget_ms: Budget = DEFAULT_BUDGET_MS
+
+
+class ShowCase(Struct, frozen=True, array_like=True, tag="show-case"):
+    request: RequestNumber
+    id: Name
+    consistency: Name = "local"
+    budget_ms: Budget = DEFAULT_BUDGET_MS
+
+
+class ShowResource(Struct, frozen=True, array_like=True, tag="show-resource"):
+    request: RequestNumber
+    id: Name
+    consistency: Name = "local"
+    budget_ms: Budget = DEFAULT_BUDGET_MS
+
+
+class ListCases(Struct, frozen=True, array_like=True, tag="list-cases"):
+    """`owner` empty: of all. `open` None: open and closed ones."""
+
+    request: RequestNumber
+    owner: Name = ""
+    open: bool | None = None
+    consistency: Name = "local"
+    budget_ms: Budget = DEFAULT_BUDGET_MS
+
+
+class ListResources(Struct, frozen=True, array_like=True, tag="list-resources"):
+    request: RequestNumber
+    owner: Name = ""
+    consistency: Name = "local"
+    budget_ms: Budget = DEFAULT_BUDGET_MS
+
+
+class Conflicts(Struct, frozen=True, array_like=True, tag="conflicts"):
+    """The conflicts that wait for a person."""
+
+    request: RequestNumber
+    owner: Name = ""
+    consistency: Name = "local"
+    budget_ms: Budget = DEFAULT_BUDGET_MS
+
+
+class Status(Struct, frozen=True, array_like=True, tag="status"):
+    """How the node is. Answered whatever the state of quorum and disk."""
+
+    request: RequestNumber
+
+
+class Digest(Struct, frozen=True, array_like=True, tag="digest"):
+    """The applied index and the digests of the state there, per owner."""
+
+    request: RequestNumber
+
+
+class Receipt(Struct, frozen=True, array_like=True):
+    """What is known of one operation. `state`: "agreed" (then index and verdict), "journalled" (this site's disk has
+    it) or "unknown". `index` is 0, too, where it is not known any more (an old `applied`)."""
+
+    state: Name
+    operation: Name
+    index: Count = 0
+    verdict: Verdict | None = None
+
+
+class Receipts(Struct, frozen=True, array_like=True, tag="receipts"):
+    """To SubmitCommand, OutcomeOf and VerdictOf one receipt; to SubmitMessage one for each operation its contents made,
+    in their order (none: an exercise, or a message that says nothing new to the state)."""
+
+    request: RequestNumber
+    receipts: tuple[Receipt, ...]
+
+
+class Answer(Struct, frozen=True, array_like=True, tag="answer"):
+    """To every reading request: JSON, or a piece of it."""
+
+    request: RequestNumber
+    json: bytes
+    more: bool = False
+
+
+class Failure(Struct, frozen=True, array_like=True, tag="failure"):
+    """The request failed. `definite`: it surely did not happen. `places`: (path, problem) of an invalid message."""
+
+    request: RequestNumber
+    kind: Name
+    text: Text
+    definite: bool = True
+    places: Annotated[tuple[tuple[Text, Text], ...], Meta(max_length=1000)] = ()
+    retry_after_ms: Budget = 0
+    operation: Name = ""
+
+
+ClientRequest: TypeAlias = (
+    SubmitCommand
+    | SubmitMessage
+    | OutcomeOf
+    | VerdictOf
+    | ShowCase
+    | ShowResource
+    | ListCases
+    | ListResources
+    | Conflicts
+    | Status
+    | Digest
+)
+"""What a client may send."""
+ProbeRequest: TypeAlias = Status | Digest
+"""What a probe may send: it looks at the node's health and at nobody's case."""
+ClientResponse: TypeAlias = Receipts | Answer | Failure
+"""What a client may be sent."""
+
+
+def answers(request: int, json: bytes) -> Iterator[Answer]:
+    """The answer to a reading request, in pieces where it is large. The client joins them, per request."""
+    return (Answer(request, piece, more) for piece, more in cut(json))
+
+
+_KINDS: Final[dict[str, type[ReplicaError]]] = {
+    "not-available": NotAvailable,
+    "not-permitted": NotPermitted,
+    "storage-full": StorageFull,
+    "storage-failed": StorageFailed,
+    "store": StoreError,
+    "protocol": RemoteProtocolError,
+    "closed": Closed,
+}
+"""Errors that are a text and nothing more. A class not here travels as the nearest one above it."""
+
+
+def failure_of(request: int, error: ReplicaError) -> Failure:
+    """The failure that carries this error to the client. `error_of` is its reverse."""
+    text = str(error)[:MAX_TEXT]
+    match error:
+        case InvalidMessage():
+            places = tuple((place.path[:MAX_TEXT], place.problem[:MAX_TEXT]) for place in error.places[:1000])
+            return Failure(request, "invalid-message", text, places=places)
+        case Overloaded():
+            return Failure(request, "overloaded", text, retry_after_ms=min(max(error.retry_after_ms, 0), 3_600_000))
+        case OutcomeUnknown():
+            return Failure(request, "outcome-unknown", text, definite=False, operation=str(error.operation))
+        case ConfigError():
+            return Failure(request, "error", text)
+    for kind, known in _KINDS.items():
+        if isinstance(error, known):
+            return Failure(request, kind, text, definite=error.definite)
+    return Failure(request, "error", text, definite=error.definite)
+
+
+def error_of(failure: Failure) -> ReplicaError:
+    """The error to raise at the client. A kind of a newer release becomes a plain ReplicaError, as definite as it
+    said."""
+    match failure.kind:
+        case "invalid-message":
+            return InvalidMessage(tuple(Place(path, problem) for path, problem in failure.places))
+        case "overloaded":
+            problem = failure.text.removesuffix(f"; try again in {failure.retry_after_ms} ms")
+            return Overloaded(problem, failure.retry_after_ms)
+        case "outcome-unknown":
+            return OutcomeUnknown(failure.operation)
+    error = _KINDS.get(failure.kind, ReplicaError)(failure.text)
+    error.definite = failure.definite
+    return error

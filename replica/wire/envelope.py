@@ -1,0 +1,119 @@
+"""One way in and out for every message after the handshake: a tagged array, `[tag, field, field, …]`.
+
+What may be said depends on who says it: `decode` takes the message types allowed on this connection, so a site that
+sends a raft message is refused as one that speaks out of its role, before anything of the message is built.
+
+Evolution, both ways: a new trailing field with a default is ignored by an older reader and filled in by a newer one.
+A new message is only sent where the peer's feature level says that it is understood; here an unknown tag ends the
+connection.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final, TypeAlias, TypeVar, Union
+
+import msgspec
+from msgspec import Struct
+
+from replica.errors import RemoteProtocolError
+from replica.wire import client, feed
+from replica.wire.decoding import brief, decode_with
+from replica.wire.limits import MAX_CLIENT_FRAME_BYTES, MAX_FRAME_BYTES
+from replica.wire.raft_codec import RaftMessages
+
+ZoneMessage: TypeAlias = RaftMessages | feed.Forward | feed.ForwardHint | feed.LeaderClock
+"""What a zone may send another zone."""
+Message: TypeAlias = (
+    ZoneMessage | feed.SiteMessage | feed.ZoneToSiteMessage | client.ClientRequest | client.ClientResponse
+)
+"""Every message after the handshake."""
+
+FROM_ZONE: Final[tuple[type[ZoneMessage], ...]] = (RaftMessages, feed.Forward, feed.ForwardHint, feed.LeaderClock)
+FROM_SITE: Final[tuple[type[feed.SiteMessage], ...]] = (feed.Follow, feed.Submit)
+FROM_CLIENT: Final[tuple[type[client.ClientRequest], ...]] = (
+    client.SubmitCommand,
+    client.SubmitMessage,
+    client.OutcomeOf,
+    client.VerdictOf,
+    client.ShowCase,
+    client.ShowResource,
+    client.ListCases,
+    client.ListResources,
+    client.Conflicts,
+    client.Status,
+    client.Digest,
+)
+FROM_PROBE: Final[tuple[type[client.ProbeRequest], ...]] = (client.Status, client.Digest)
+ZONE_TO_SITE: Final[tuple[type[feed.ZoneToSiteMessage], ...]] = (
+    feed.FeedBeat,
+    feed.NoQuorum,
+    feed.EffectsMessage,
+    feed.StateBegin,
+    feed.StateChunk,
+    feed.StateEnd,
+    feed.Behind,
+    feed.Hint,
+)
+TO_CLIENT: Final[tuple[type[client.ClientResponse], ...]] = (client.Receipts, client.Answer, client.Failure)
+
+ALL_MESSAGES: Final[tuple[type[Message], ...]] = (*FROM_ZONE, *FROM_SITE, *ZONE_TO_SITE, *FROM_CLIENT, *TO_CLIENT)
+
+FRAME_LIMITS: Final[dict[str, int]] = {
+    "zone": MAX_FRAME_BYTES,
+    "site": MAX_FRAME_BYTES,
+    "client": MAX_CLIENT_FRAME_BYTES,
+    "probe": MAX_CLIENT_FRAME_BYTES,
+}
+"""The frame limit of what a peer of this role may send, after the handshake."""
+
+M = TypeVar("M", bound=Message)
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+class _Head(Struct, array_like=True):
+    tag: str
+
+
+_HEAD: Final = msgspec.msgpack.Decoder(_Head)
+_TAGS: Final = {str(kind.__struct_config__.tag): kind for kind in ALL_MESSAGES}
+
+
+def encode(message: Message) -> bytes:
+    """The payload of one frame. What this library builds is within the limits; `frame` checks the size once more."""
+    return _ENCODER.encode(message)
+
+
+def decode(payload: bytes, allowed: tuple[type[M], ...]) -> M:
+    """One message of the allowed types (FROM_SITE, TO_CLIENT, …), fully validated.
+
+    Raises RemoteProtocolError that says what is wrong and where: close the connection.
+    """
+    decoder: msgspec.msgpack.Decoder[M] = _decoder(allowed)
+    try:
+        return decode_with(decoder, payload, "message")
+    except RemoteProtocolError:
+        problem = _wrong_tag(payload, allowed)
+        if problem is None:
+            raise
+    raise RemoteProtocolError(problem)
+
+
+@cache
+def _decoder(allowed: tuple[type[M], ...]) -> msgspec.msgpack.Decoder[M]:
+    decoder: msgspec.msgpack.Decoder[M] = msgspec.msgpack.Decoder(Union[allowed])  # noqa: UP007 - built at run time
+    return decoder
+
+
+def _wrong_tag(payload: bytes, allowed: tuple[type[M], ...]) -> str | None:
+    """What to say where the tag itself is the problem. Only looked at once decoding has failed."""
+    try:
+        tag = decode_with(_HEAD, payload, "message").tag
+    except RemoteProtocolError:
+        return None
+    if tag not in _TAGS:
+        return f"message '{brief(tag)}' is not known"
+    if _TAGS[tag] not in allowed:
+        spoken = ", ".join(sorted(str(kind.__struct_config__.tag) for kind in allowed))
+        return f"message '{tag}' is not spoken on this connection; expected one of: {spoken}"
+    return None
