@@ -3,7 +3,8 @@
 Two questions sort them (after h11 and Maelstrom): whose fault is it, and did the operation happen?
 
 * *definite*: the operation surely did not happen. Correct it, or try again later.
-* *indefinite*: it may have happened. Only `OutcomeUnknown` is; it carries the operation's id, and `outcome(id)` answers.
+* *indefinite*: it may have happened. Only `OutcomeUnknown` is; it carries the operation's id, and `outcome(id)`
+answers.
 
 A refusal decided by the replicated state is none of these: it is a verdict, the same on every replica.
 """
@@ -20,7 +21,8 @@ class ReplicaError(Exception):
 
 
 class ConfigError(ReplicaError):
-    """A configuration value is wrong. `path` says which (`$.zones[1].port`), the text what is allowed. Correct the file."""
+    """A configuration value is wrong. `path` says which (`$.zones[1].port`), the text what is allowed. Correct the
+    file."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
@@ -100,7 +102,8 @@ class StoreDamaged(StoreError):
 
 
 class StorageFull(StoreError):
-    """The disk or the store is full: nothing was written and nothing acknowledged. Free space; the node goes on by itself."""
+    """The disk or the store is full: nothing was written and nothing acknowledged. Free space; the node goes on by
+    itself."""
 
 
 class StorageFailed(StoreError):

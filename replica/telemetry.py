@@ -1,4 +1,5 @@
-"""Logs: events with fields, one JSON line each, on standard error. The library itself never configures the program's logging.
+"""Logs: events with fields, one JSON line each, on standard error. The library itself never configures the program's
+logging.
 
 A program that embeds replica gets its loggers by `logger(node=...)` and whatever structlog is set up for; the `replica`
 command calls `log_to_stderr` once at its start.

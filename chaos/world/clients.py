@@ -42,14 +42,14 @@ class Clients:
         if not world.storming:
             return
         random, weather = world.rng.random, world.weather
-        believed = world.leader()
-        asks_leader = believed is not None and random() < 0.8
-        node = believed if asks_leader and believed is not None else world.nodes[1 + int(random() * weather.nodes)]
-        if node.raft is not None:
-            for _count in range(1 + int(random() * weather.burst)):
+        leaders = [node for node in world.alive() if node.role is Role.LEADER]  # a deposed one does not know it is one
+        choices = leaders if leaders and random() < 0.8 else world.peers()
+        node = choices[int(random() * len(choices))]
+        for _count in range(1 + int(random() * weather.burst)):
+            if node.raft is not None:
                 self.propose(node)
-            if weather.stray_requests and random() < weather.stray_requests:
-                self._stray_request(node)
+        if node.raft is not None and weather.stray_requests and random() < weather.stray_requests:
+            self._stray_request(node)
         world.at(world.now_ms + self._interval_ms(), self._ask, None)
 
     def propose(self, node: Node) -> int:
@@ -101,7 +101,3 @@ class Clients:
     def crashed(self, node: Node) -> None:
         """Nobody will answer for what this node had accepted or still had to."""
         self._world.counts["outcome unknown"] += len(node.accepted)
-
-
-def is_leader(node: Node) -> bool:
-    return node.raft is not None and node.role is Role.LEADER

@@ -209,24 +209,26 @@ class PromiseIsDurable:
     """ "Persistent state on all servers (Updated on stable storage before responding to RPCs)" (figure 2).
 
     Looks at each promise when it leaves a node, against the node's disk: a vote must be on it, and so must the entries
-    that a reply to an append confirms. Without this rule the other properties still hold until the right crash comes.
+    that a reply to an append confirms, and that a node which lost its store counts again. Without this rule the other
+    properties still hold until the right crash comes.
     """
 
     def votes(self, node: NodeId, term: Term, candidate: NodeId, disk: tuple[Term, NodeId]) -> None:
         """`disk` is the durable term and vote. A newer term on it is no fault: this vote cannot be given again."""
         if disk[0] < term or (disk[0] == term and disk[1] != candidate):
-            left = f"a vote for node {candidate} in term {term} left"
-            _violated(
-                self, f"node {node} promised what it may forget", left, f"its disk says term {disk[0]}, vote {disk[1]}"
-            )
+            left, kept = f"a vote for node {candidate} in term {term} left", f"term {disk[0]}, vote {disk[1]}"
+            _violated(self, f"node {node} promised what it may forget", left, f"its disk says {kept}")
+
+    def counts(self, node: NodeId, term: Term) -> None:
+        """An answer left that does not say "rebuilding", while the disk says that the store was lost (D10)."""
+        text = f"node {node} promised what it may forget"
+        _violated(self, text, f"it answers in term {term} as one that counts", "its disk says that it is rebuilding")
 
     def confirms(self, node: NodeId, term: Term, match_index: Index, disk: tuple[Term, Index]) -> None:
         """`disk` is the durable term and how far the durable log equals the log the node believes it has."""
         if disk[0] < term or disk[1] < match_index:
-            left = f"a confirmation of {match_index} in term {term} left"
-            _violated(
-                self, f"node {node} promised what it may forget", left, f"its disk says term {disk[0]}, log {disk[1]}"
-            )
+            left, kept = f"a confirmation of {match_index} in term {term} left", f"term {disk[0]}, log up to {disk[1]}"
+            _violated(self, f"node {node} promised what it may forget", left, f"its disk says {kept}")
 
 
 class CommitMonotonic:

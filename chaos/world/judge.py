@@ -24,7 +24,7 @@ from chaos.world.invariants import (
     TermAt,
     VoteOnce,
 )
-from replica.raft.messages import AppendReply, Message, RequestVote, RequestVoteReply
+from replica.raft.messages import AppendReply, HeartbeatReply, Message, RequestVote, RequestVoteReply
 from replica.raft.ready import Ready
 from replica.raft.types import Entry, Index, NodeId, Role, Term
 
@@ -113,8 +113,10 @@ class Judge:
     # -- what leaves a node -----------------------------------------------------------------------------------------
 
     def promises(self, node: Node, message: Message) -> None:
-        """A vote or a confirmation leaves the node."""
+        """A vote, a confirmation or a claim to count leaves the node."""
         match message:
+            case AppendReply(rebuilding=False) | HeartbeatReply(rebuilding=False) if node.disk.hard_state.rebuilding:
+                self.promise_is_durable.counts(node.number, message.term)
             case RequestVoteReply(granted=True):
                 self._votes(node, message.term, message.to)
             case RequestVote():

@@ -1,8 +1,9 @@
 """The one who breaks things: at random moments another fault of those this seed's weather has.
 
 Each fault ends by itself after a while (a dead process starts again, a cut heals), since a world in which all is
-broken tests nothing. Two faults are bounded, because nothing could survive them: a disk is emptied only while at
-most one other (in some seeds two) waits to be trusted again and a majority is left, and a sync that fails ends the node, as it must.
+broken tests nothing. Two faults are bounded, because nothing could survive them: a disk is emptied only while at most
+one other (in some seeds two) waits to be trusted again and a majority is left, and a sync that fails ends the node, as
+it must.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from chaos.world.weather import CRASH_POINTS
-from replica.raft.types import NodeId
+from replica.raft.types import NOBODY, NodeId
 
 if TYPE_CHECKING:
     from chaos.world.node import Node
@@ -43,6 +44,24 @@ class Nemesis:
     def begin(self) -> None:
         if self._faults:
             self._world.at(self._world.now_ms + self._around(self._world.weather.fault_interval_ms), self._strike, None)
+
+    def elected(self, node: Node) -> None:
+        """A new leader: in some weathers none grows old."""
+        lives_ms = self._world.weather.leaders_live_ms
+        if lives_ms and self._world.storming:
+            self._world.at(self._world.now_ms + self._around(lives_ms), self._end_leader, (node, node.life))
+
+    def _end_leader(self, who: tuple[Node, int]) -> None:
+        """It dies and comes back, or nobody hears it for a while, though it goes on taking proposals."""
+        node, life = who
+        if node.raft is None or node.life != life or not self._world.storming:
+            return
+        if self._random() < 0.5:
+            self._world.crash(node, "young leader dies", self._around(self._world.weather.down_ms))
+        else:
+            self._world.count("young leader goes mute", node.number, None)
+            cut_shape("mute", self._ring(node.number), 1, self._world.network.cut)
+            self._world.at(self._world.now_ms + self._around(self._world.weather.cut_ms), self._heal, None)
 
     def _strike(self, _: None) -> None:
         if self._world.storming:
@@ -138,11 +157,9 @@ class Nemesis:
             return
         shape = self._pick(list(world.weather.cuts))
         heal_ms = self._around(world.weather.cut_ms)
-        ring = self._shuffled()
         leader = world.leader()
-        if leader is not None and self._random() < world.weather.aim_at_leader:
-            ring.remove(leader.number)
-            ring.insert(0, leader.number)
+        aimed = leader is not None and self._random() < world.weather.aim_at_leader
+        ring = self._ring(leader.number if aimed and leader is not None else NOBODY)
         world.count(f"cut: {shape}", ring[0], heal_ms)
         cut_shape(shape, ring, 1 + int(self._random() * (len(ring) - 1)), world.network.cut)
         world.at(world.now_ms + heal_ms, self._heal, None)
@@ -151,9 +168,11 @@ class Nemesis:
         self._world.count("heal", 0, None)
         self._world.network.heal()
 
-    def _shuffled(self) -> list[NodeId]:
+    def _ring(self, first: NodeId) -> list[NodeId]:
+        """All nodes in a random order, beginning with `first` (NOBODY: with any)."""
         ring = list(range(1, self._world.weather.nodes + 1))
         self._world.rng.shuffle(ring)
+        ring.sort(key=lambda number: number != first)
         return ring
 
 

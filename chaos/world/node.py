@@ -19,7 +19,7 @@ from chaos.world.clock import Clock
 from chaos.world.disk import NEVER_MS, Disk, Save
 from chaos.world.weather import Driving
 from replica.raft.events import Persisted, Received, Tick
-from replica.raft.messages import AppendReply, Message, RequestVote, RequestVoteReply
+from replica.raft.messages import AppendReply, HeartbeatReply, Message, RequestVote, RequestVoteReply
 from replica.raft.ready import Ready
 from replica.raft.types import Entry, HardState, Index, NodeId, RaftConfig, Role, Term
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from chaos.world.world import World
     from replica.raft.core import Raft
 
-PROMISES = frozenset((RequestVote, RequestVoteReply, AppendReply))
+PROMISES = frozenset((RequestVote, RequestVoteReply, AppendReply, HeartbeatReply))
 
 Item = Message | tuple[Any, ...]
 """What waits in an inbox: a message, or an event without its time: (event class, its other fields …)."""
@@ -171,6 +171,7 @@ class Node:
         self.world.log(self.number, "is", (role.value, "in term", term))
         if role is Role.LEADER:
             self.world.judge.elected(self)
+            self.world.nemesis.elected(self)
 
     # -- timers ---------------------------------------------------------------------------------------------------
 

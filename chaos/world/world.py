@@ -19,7 +19,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from chaos.world.clients import Clients, is_leader
+from chaos.world.clients import Clients
 from chaos.world.invariants import InvariantViolated
 from chaos.world.judge import Judge
 from chaos.world.nemesis import Nemesis
@@ -28,7 +28,7 @@ from chaos.world.node import Node
 from chaos.world.timeline import Timeline
 from chaos.world.weather import Weather, calm, storm
 from replica.raft.core import Raft
-from replica.raft.types import Membership, NodeId, RaftConfig
+from replica.raft.types import Membership, NodeId, RaftConfig, Role
 
 Handler = Callable[[Any], None]
 
@@ -36,6 +36,8 @@ TIMEOUTS_TO_COMMIT = 40
 """A healthy majority has so many election timeouts, and `GRACE_MS`, to commit something new."""
 TIMEOUTS_TO_CONVERGE = 60
 GRACE_MS = 2_000
+SLOWEST_ROUND_TRIP_MS = 15
+"""An append, its save and its answer in the calm, with time to spare."""
 
 
 class World:
@@ -67,6 +69,7 @@ class World:
         self.judge = Judge(self, without)
         self.network = Network(self, self.weather.nodes)
         self.clients = Clients(self)
+        self.nemesis = Nemesis(self)
         configs = core_configs(self.weather, self.rng)
         nodes = [node_class(self, config) for config in configs]
         self.nodes: list[Node] = [nodes[0], *nodes]
@@ -103,7 +106,9 @@ class World:
 
     def leader(self) -> Node | None:
         """Who leads, as one who sees everything would say: the live leader of the newest term."""
-        return max((node for node in self.alive() if is_leader(node)), key=lambda node: node.term, default=None)
+        return max(
+            (node for node in self.alive() if node.role is Role.LEADER), key=lambda node: node.term, default=None
+        )
 
     # -- what happened --------------------------------------------------------------------------------------------
 
@@ -163,7 +168,7 @@ class World:
         raises."""
         self.start()
         self.clients.begin()
-        Nemesis(self).begin()
+        self.nemesis.begin()
         while self.events < steps:
             self.step()
         self.end_storm()
@@ -207,7 +212,7 @@ class World:
     def must_commit(self) -> None:
         """The healthy majority elects a leader and commits something new, which every healthy node applies."""
         begun_ms = self.now_ms
-        bound_ms = TIMEOUTS_TO_COMMIT * self.weather.election_timeout_ms + GRACE_MS
+        bound_ms = TIMEOUTS_TO_COMMIT * self.weather.election_timeout_ms + GRACE_MS + self._catch_up_ms()
         token = 0
         while not self._committed_everywhere(token):
             if self.now_ms > begun_ms + bound_ms:
@@ -221,6 +226,14 @@ class World:
                 token = self.clients.propose(leader)
             self.run_until_ms(self.now_ms + self.weather.heartbeat_interval_ms)
         self.calm_after_ms = self.now_ms - begun_ms
+
+    def _catch_up_ms(self) -> int:
+        """What the slowest pipeline these settings allow, one entry for each round trip, takes for the longest log."""
+        if not self.weather.narrow:
+            return 0
+        shortest = min(len(node.disk.durable) for node in self.peers())
+        longest = max(len(node.disk.written) for node in self.peers())
+        return (longest - shortest) * SLOWEST_ROUND_TRIP_MS
 
     def _waiting_tokens(self, leader: Node) -> list[int]:
         return [token for _, token in leader.accepted.values()]
@@ -236,7 +249,7 @@ class World:
         for node in self.peers():
             self.boot(node)
         begun_ms = self.now_ms
-        bound_ms = TIMEOUTS_TO_CONVERGE * self.weather.election_timeout_ms + GRACE_MS
+        bound_ms = TIMEOUTS_TO_CONVERGE * self.weather.election_timeout_ms + GRACE_MS + self._catch_up_ms()
         while (lagging := self._lagging()) is not None:
             if self.now_ms > begun_ms + bound_ms:
                 facts = (f"agreed are {len(self.judge.agreed)} entries", lagging)

@@ -1,10 +1,10 @@
 """What can be done or reported: the payload of an operation.
 
 A **report** says what a partner's message says happened; it is always accepted and merged, whoever owns the case. A
-**command** is what a person decides here; it is checked against authority before it is journalled, and again where it is
-applied. Values are text: a plain word for coded fields (`P1`), canonical JSON for structured ones (keys sorted, no blanks,
-numbers as the shortest text that reads back to the same number). No float, dict or set enters an operation, so every
-replica handles the same bytes.
+**command** is what a person decides here; it is checked against authority before it is journalled, and again where it
+is applied. Values are text: a plain word for coded fields (`P1`), canonical JSON for structured ones (keys sorted, no
+blanks, numbers as the shortest text that reads back to the same number). No float, dict or set enters an operation,
+so every replica handles the same bytes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from msgspec import Struct
 
 class Fact(Struct, frozen=True, array_like=True):
     """One value said about one field. `field` is a name of cases/fields.py, `key` the element within a keyed field (a
-    patient's id, an organisation, a key of the open map), `at_ms` the value's own time where its rule goes by it (0: the
-    operation's)."""
+    patient's id, an organisation, a key of the open map), `at_ms` the value's own time where its rule goes by it (0:
+    the operation's)."""
 
     field: str
     value: str
@@ -29,9 +29,9 @@ class Subject(Struct, frozen=True, array_like=True):
     """All that one message says about one case, resource or request.
 
     kind: "case" | "resource" | "request". `id`: its identifier; empty for a case known only by (organisation, sender's
-    case number), then `sender_case` names it. `organisation`: the owner the message names for it, or empty. `case`: for a
-    resource or request, the case it is said for (may be empty). `creates`: this message type creates it (RS-EDA), rather
-    than updating it.
+    case number), then `sender_case` names it. `organisation`: the owner the message names for it, or empty. `case`:
+    for a resource or request, the case it is said for (may be empty). `creates`: this message type creates it
+    (RS-EDA), rather than updating it.
     """
 
     kind: str
@@ -44,8 +44,9 @@ class Subject(Struct, frozen=True, array_like=True):
 
 
 class Opening(Struct, frozen=True, array_like=True, tag="opening"):
-    """`seq` 0 of an incarnation (rule 3). `prev` and `prev_last`: the life of this store before, and its durable counter;
-    `replaces`: the incarnation that is current as far as this store knows (rule 6). `drain`: never current (rule 8)."""
+    """`seq` 0 of an incarnation (rule 3). `prev` and `prev_last`: the life of this store before, and its durable
+    counter; `replaces`: the incarnation that is current as far as this store knows (rule 6). `drain`: never current
+    (rule 8)."""
 
     prev: bytes | None
     prev_last: int
@@ -61,8 +62,8 @@ class Tombstone(Struct, frozen=True, array_like=True, tag="tombstone"):
 
 class Report(Struct, frozen=True, array_like=True, tag="report"):
     """A hub message's content. `message` is its idempotence key (distribution id and place in it, or a hash of a bare
-    content); `kind` the standard's type name (RS-EDA); `sender` the organisation it speaks for; `documents` whole contents
-    kept unread with the case (canonical JSON, a type each)."""
+    content); `kind` the standard's type name (RS-EDA); `sender` the organisation it speaks for; `documents` whole
+    contents kept unread with the case (canonical JSON, a type each)."""
 
     message: str
     kind: str
@@ -137,7 +138,8 @@ class RegisterOrganisation(Struct, frozen=True, array_like=True, tag="register-o
 
 
 class TakeOver(Struct, frozen=True, array_like=True, tag="take-over"):
-    """`by` takes the charge of `owner`'s work (rule 13). Compared with the epoch when applied. `cases`: empty for all."""
+    """`by` takes the charge of `owner`'s work (rule 13). Compared with the epoch when applied. `cases`: empty for
+    all."""
 
     owner: str
     by: str

@@ -1,9 +1,10 @@
 """Every field of a case, a resource and a request, and the rule by which two writes made apart are merged.
 
-The table is the specification (docs/offline.md prints it): `merge.py` has one function per rule, and nothing else in the
-project decides between two values. "Apart" always means: the later one's author had not seen the earlier (rule 10).
+The table is the specification (docs/offline.md prints it): `merge.py` has one function per rule, and nothing else in
+the project decides between two values. "Apart" always means: the later one's author had not seen the earlier (rule 10).
 
-What stands here under our English name stands in the messages under the standard's own; replica/hubsante keeps the mapping.
+What stands here under our English name stands in the messages under the standard's own; replica/hubsante keeps the
+mapping.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class Rule(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`keyed`: several values side by side, one per `Fact.key`. `group`: the state record it is kept in, so that an update
-    writes only what changed. `structured`: the value is canonical JSON rather than a plain word."""
+    """`keyed`: several values side by side, one per `Fact.key`. `group`: the state record it is kept in, so that an
+    update writes only what changed. `structured`: the value is canonical JSON rather than a plain word."""
 
     name: str
     rule: Rule

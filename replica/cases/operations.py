@@ -1,7 +1,8 @@
 """An operation: what somebody did or reported, with what its author had seen when it was issued.
 
-Operations are what sites journal, send and replay; values are never sent, because the merge is decided where an operation is
-applied, on every replica alike, and not where it was made (Bayou). The rules named here are those of docs/offline.md.
+Operations are what sites journal, send and replay; values are never sent, because the merge is decided where an
+operation is applied, on every replica alike, and not where it was made (Bayou). The rules named here are those of
+docs/offline.md.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from replica.cases.commands import Payload
 
 
 class HybridTime(Struct, frozen=True, array_like=True, order=True):
-    """A hybrid logical clock reading: wall time in ms since 1970 (UTC), and a counter for what happened within one ms."""
+    """A hybrid logical clock reading: wall time in ms since 1970 (UTC), and a counter for what happened within one
+    ms."""
 
     wall_ms: int
     counter: int = 0
 
 
 class OperationId(Struct, frozen=True, array_like=True, order=True):
-    """`(site, incarnation, seq)` (rule 1). The incarnation is 16 random bytes drawn at each opening of the store (rule 2);
-    `seq` counts from 1 within it, 0 being the opening itself (rule 3)."""
+    """`(site, incarnation, seq)` (rule 1). The incarnation is 16 random bytes drawn at each opening of the store
+    (rule 2); `seq` counts from 1 within it, 0 being the opening itself (rule 3)."""
 
     site: str
     incarnation: bytes
@@ -58,8 +60,8 @@ class Operation(Struct, frozen=True, array_like=True):
 
 
 class Batch(Struct, frozen=True, array_like=True):
-    """What one entry of the agreed log holds: operations, in order, with the leader's time and the feature level they are
-    applied under. Empty for a leader's first entry of its term."""
+    """What one entry of the agreed log holds: operations, in order, with the leader's time and the feature level they
+    are applied under. Empty for a leader's first entry of its term."""
 
     time_ms: int
     level: int

@@ -1,8 +1,8 @@
 """The state as records: bytes under bytes, in layers.
 
-The whole replicated state is a map from key to record, so that what changed in an entry, what is flushed, what a site is
-sent and what a digest covers are all the same kind of thing. A reader merges layers from the newest down: tentative →
-dirty → frozen → on disk, deletions included. Records stay bytes; they are decoded where they are used.
+The whole replicated state is a map from key to record, so that what changed in an entry, what is flushed, what a site
+is sent and what a digest covers are all the same kind of thing. A reader merges layers from the newest down:
+tentative → dirty → frozen → on disk, deletions included. Records stay bytes; they are decoded where they are used.
 """
 
 from __future__ import annotations
@@ -57,6 +57,19 @@ class Overlay:
             if held[1] is not None:
                 yield held[0], held[1]
             held = next(newer, None)
+
+
+class Held:
+    """A state in memory, whole: one that was received, or a test's."""
+
+    def __init__(self, records: Mapping[bytes, bytes]) -> None:
+        self._records = records
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._records.get(key)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return iter(sorted((key, value) for key, value in self._records.items() if key.startswith(prefix)))
 
 
 class Empty:

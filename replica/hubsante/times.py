@@ -1,9 +1,9 @@
 """Times: the standard's date-time with offset ⇄ milliseconds since 1970, in whole numbers.
 
-Messages carry offsets and second precision; `Z` is not used, and UTC is written `-00:00`. The arithmetic is our own (days
-from civil date, in the proleptic Gregorian calendar), so that every build reckons alike and no library's range, locale or
-time zone data comes in. Times in messages are often wrong, by an offset or by months; that is no reason to refuse one. A
-year outside 1970 to 2199 is: a position of the year 9999 would hold against every later one.
+Messages carry offsets and second precision; `Z` is not used, and UTC is written `-00:00`. The arithmetic is our own
+(days from civil date, proleptic Gregorian calendar), so that every build reckons alike and no library's range, locale
+or time zone data comes in. Times in messages are often wrong, by an offset or by months; that is no reason to refuse
+one. A year outside 1970 to 2199 is: a position of the year 9999 would hold against every later one.
 
 Left out: names of time zones, fractions of seconds, durations.
 """
@@ -44,11 +44,6 @@ def _date(text: str) -> tuple[int, int, int] | None:
     return year, month, day
 
 
-def is_date(text: str) -> bool:
-    """A day of the calendar, `1967-09-17`."""
-    return _date(text) is not None
-
-
 def _offset_minutes(text: str) -> int | None:
     if len(text) != 6 or text[0] not in "+-" or text[3] != ":":
         return None
@@ -59,7 +54,7 @@ def _offset_minutes(text: str) -> int | None:
 
 
 def instant_ms(text: str, last_year: int = LAST_YEAR) -> int | None:
-    """`2024-05-26T13:20:00+02:00` in ms since 1970 (UTC), or None where it is no date-time with offset of 1970 to `last_year`.
+    """`2024-05-26T13:20:00+02:00` in ms since 1970 (UTC); None where it is no date-time with offset of these years.
 
     A leap second (`:60`) counts as the first second of the next minute.
     """
@@ -76,7 +71,7 @@ def instant_ms(text: str, last_year: int = LAST_YEAR) -> int | None:
 
 
 def date_time_text(at_ms: int) -> str:
-    """An instant (ms since 1970; a part of a second is dropped) as the standard writes UTC: `2024-05-26T11:20:00-00:00`."""
+    """ms since 1970 (a part of a second is dropped) as the standard writes UTC: `2024-05-26T11:20:00-00:00`."""
     seconds = at_ms // 1000
     days, second = divmod(seconds, 86400)
     shifted = days + 719468

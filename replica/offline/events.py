@@ -1,6 +1,7 @@
 """What can happen to a site, and what it then wants done: events in, one `Todo` out, as in the log's core.
 
-Every event carries `now_ms` of a clock that only goes forward. The wall clock, which may be wrong, comes only with `Issue`.
+Every event carries `now_ms` of a clock that only goes forward. The wall clock, which may be wrong, comes only with
+`Issue`.
 """
 
 from __future__ import annotations
@@ -79,8 +80,21 @@ class LineDown:
 
 
 @dataclass(frozen=True, slots=True)
+class AllClosed:
+    """No zone can be reached: since the line was lost each was tried, and the kernel closed or refused every one.
+
+    Optional: whoever never steps it leaves the detection of a cut to silence (`cut_off_after_ms`).
+    """
+
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
-    """A heartbeat of the feed: in `term` a quorum has confirmed `commit`, at the leader's time `leader_ms` (wall)."""
+    """A heartbeat of the feed: in `term` a quorum has confirmed `commit`, at the leader's time `leader_ms` (wall).
+
+    One that says nothing new on its line (a zone that repeats an old leader's time) confirms nothing.
+    """
 
     now_ms: int
     term: int
@@ -123,7 +137,18 @@ class Hinted:
 
 
 Event: TypeAlias = (
-    Tick | Issue | Journalled | JournalRefused | LineUp | LineDown | Heard | Arrived | Replaced | Flushed | Hinted
+    Tick
+    | Issue
+    | Journalled
+    | JournalRefused
+    | LineUp
+    | LineDown
+    | AllClosed
+    | Heard
+    | Arrived
+    | Replaced
+    | Flushed
+    | Hinted
 )
 
 
@@ -190,8 +215,8 @@ class Todo:
 
     1. `journal` (and `rewrite`, openings written anew under the same number) in one durable write, then `Journalled`.
     2. `send` to the zone followed: every operation here is durable already (rule 9).
-    3. `receipts` to the callers. `decisions` into the local table with the next flush. `trim`: journal records up to and
-       including these numbers may go (rule 15), in the transaction that keeps the counters.
+    3. `receipts` to the callers. `decisions` into the local table with the next flush. `trim`: journal records up to
+    and including these numbers may go (rule 15), in the transaction that keeps the counters.
     """
 
     number: int

@@ -101,8 +101,9 @@ class Raft:
             role=waiting,
             membership=config.membership,
             commit_index=applied_index,
-            life=random.getrandbits(63) if hard_state.rebuilding else 0,
         )
+        if hard_state.rebuilding:
+            self._state.draw_life()
         waiting.election_deadline_ms = self._state.draw_election_deadline()
         self._number = 0
         self._persisted = 0
@@ -185,7 +186,10 @@ class Raft:
 
     @property
     def deadline_ms(self) -> int:
-        """When to step a `Tick` at the latest. May be in the past: then at once."""
+        """When to step a `Tick` at the latest; never before the latest event, which may mean: at once."""
+        return max(self._state.now_ms, self._role_deadline_ms())
+
+    def _role_deadline_ms(self) -> int:
         match self._state.role:
             case Follower() as role:
                 return role.election_deadline_ms

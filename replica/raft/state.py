@@ -71,8 +71,8 @@ class Leader:
     progress: dict[NodeId, Progress]
     """By follower, in the order of their ids."""
     heartbeat_deadline_ms: int
-    heartbeat_due: bool = True
-    """To be sent with the next Ready. True at first: "upon election: send heartbeats to each server" (figure 2)."""
+    heartbeat_due: bool = False
+    """To be sent with the next Ready. Not at first: the Append with the no-op tells everyone who leads."""
     round: int = 0
     """Number of the latest round of heartbeats; they carry it as `context`."""
     uncommitted: deque[tuple[Index, int]] = field(default_factory=deque)
@@ -196,6 +196,10 @@ class State:
         """When to stop waiting: "election timeouts are chosen randomly from a fixed interval" (5.2), here [T, 2T)."""
         timeout = self.config.election_timeout_ms
         return self.now_ms + self.random.randrange(timeout, 2 * timeout)
+
+    def draw_life(self) -> None:
+        """A number for this start of a rebuilding node, never 0 and never the same twice."""
+        self.life = 1 + self.random.getrandbits(62)
 
     def commit_to(self, index: Index) -> bool:
         """Everything up to `index` is committed; whether that is news."""

@@ -18,13 +18,13 @@ import msgspec
 import trio
 
 from replica.cases.commands import Command
-from replica.config import host_and_port
 from replica.errors import NotAvailable, OutcomeUnknown, RemoteProtocolError
-from replica.runtime.connection import Connection, receive_one, run_both
+from replica.runtime.connection import Connection, run_both
+from replica.runtime.dial import dial
 from replica.version import __version__
-from replica.wire import TO_CLIENT, Dialler, Identity, Joiner, Peer, client, decode, encode
+from replica.wire import TO_CLIENT, Identity, Joiner, Peer, client, decode, encode
 from replica.wire.client import DEFAULT_BUDGET_MS, Answer, ClientRequest, ClientResponse, Failure, Receipt, Receipts
-from replica.wire.limits import MAX_FRAME_BYTES, MAX_JOINED_BYTES
+from replica.wire.limits import MAX_JOINED_BYTES
 
 CONNECT_MS: Final = 2_000
 GRACE_MS: Final = 5_000
@@ -229,8 +229,14 @@ async def open_client(
     Raises NotAvailable where nobody answers within `connect_ms`, HandshakeRefused with the reason where it refuses us,
     ConfigError for an address that is none. On leaving, requests that still wait are given up.
     """
-    host, port = host_and_port(address, "address")
-    connection, peer = await _greet(host, port, name or f"client-{secrets.token_hex(4)}", cluster, expect, connect_ms)
+    me = Identity(
+        cluster,
+        name or f"client-{secrets.token_hex(4)}",
+        "client",
+        secrets.token_bytes(16),
+        software=f"replica {__version__}",
+    )
+    connection, peer = await dial(me, address, zones={}, expect=expect, within_ms=connect_ms)
     this = Client(connection, peer)
     try:
         async with trio.open_nursery() as nursery:
@@ -243,31 +249,6 @@ async def open_client(
         if len(group.exceptions) > 1:
             raise
         raise group.exceptions[0] from None
-
-
-async def _greet(
-    host: str, port: int, name: str, cluster: str, expect: str | None, connect_ms: int
-) -> tuple[Connection, Peer]:
-    me = Identity(cluster, name, "client", secrets.token_bytes(16), software=f"replica {__version__}")
-    dialler = Dialler(me, expect=expect)
-    try:
-        with trio.fail_after(connect_ms / 1000):
-            stream = await trio.open_tcp_stream(host, port, happy_eyeballs_delay=0.25)
-    except (OSError, trio.TooSlowError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else f"no connection within {connect_ms} ms"
-        raise NotAvailable(f"nobody answers at {host}:{port}: {reason or problem}") from problem
-    connection = Connection(stream)
-    try:
-        await connection.send(dialler.hello())
-        peer = dialler.receive(await receive_one(connection, connect_ms))
-    except trio.BrokenResourceError as problem:
-        await connection.aclose()
-        raise NotAvailable(f"{host}:{port} closed the connection at once") from problem
-    except BaseException:
-        await connection.aclose()
-        raise
-    connection.trust(MAX_FRAME_BYTES)
-    return connection, peer
 
 
 def _only(answer: Receipts | bytes) -> Receipt:

@@ -1,7 +1,7 @@
 """One framed connection: what is posted leaves in order, what arrives comes as whole frames.
 
-Posting never waits: a slow other side must not hold up the loop that has something to say to everybody. What cannot leave is
-kept up to `most_bytes`; past that the connection is given up, and the protocol above recovers as from any cut.
+Posting never waits: a slow other side must not hold up the loop that has something to say to everybody. What cannot
+leave is kept up to `most_bytes`; past that the connection is given up, and the protocol above recovers as from any cut.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Connection:
         self._held_bytes = 0
         self._most_bytes = most_bytes
         self._bell = Bell()
+        self._room = Bell()
         self.broken = False
 
     @property
@@ -57,10 +58,18 @@ class Connection:
                     self._held.clear()
                     await self._stream.send_all(out)
                     self._held_bytes -= size
+                    self._room.ring()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         self.broken = True
+        self._room.ring()
         await trio.aclose_forcefully(self._stream)
+
+    async def until_below(self, waiting_bytes: int) -> None:
+        """Wait until no more than so much is waiting to leave, or the connection is broken. For one task at a time."""
+        await trio.lowlevel.checkpoint()
+        while self._held_bytes > waiting_bytes and not self.broken:
+            await self._room.wait()
 
     async def send(self, payload: bytes) -> None:
         """Send one frame now; for the handshake, before `send_posted` runs. Raises trio.BrokenResourceError."""

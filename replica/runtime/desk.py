@@ -14,15 +14,18 @@ import trio
 
 from replica.cases.commands import Payload
 from replica.cases.operations import Operation
+from replica.config import Timing
 from replica.errors import Closed, NotPermitted, OutcomeUnknown, Overloaded, StorageFull
 from replica.offline import events
+from replica.offline.core import SiteConfig as CoreConfig
 from replica.offline.core import SiteCore
 from replica.runtime.bell import Bell, now_ms, wall_ms
 from replica.wire.operation_codec import encode_operation
 
 
 class Journal(Protocol):
-    """Where a desk's operations are made durable. `done` is called in the loop, with the problem where there was one."""
+    """Where a desk's operations are made durable. `done` is called in the loop, with the problem where there was
+    one."""
 
     def append(
         self, records: Sequence[tuple[bytes, int, bytes]], rewrite: Sequence[tuple[bytes, int, bytes]], done: Done
@@ -76,7 +79,6 @@ class Desk:
         self._turning = False
         self._closed = False
         self.bell = Bell()
-        self.changed = trio.Event()
 
     async def submit(
         self, payload: Payload, *, author: str, budget_ms: int, act_ms: int = 0, key: str = ""
@@ -197,3 +199,8 @@ def _answer(receipt: events.Receipt | None) -> events.Agreed | events.KeptHere:
             raise StorageFull(why) if full else NotPermitted(why)
         case None:
             raise Closed("this node closed before an answer; ask again by the idempotency key")
+
+
+def desk_config(timing: Timing) -> CoreConfig:
+    """The core's configuration out of the file's."""
+    return CoreConfig(cut_off_after_ms=timing.cut_off_after_ms, stable_ms=timing.stable_ms, resend_ms=timing.resend_ms)

@@ -17,7 +17,8 @@ async def dial(
 ) -> tuple[Connection, Peer]:
     """A greeted connection to `address`; the caller runs and closes it.
 
-    Raises NotAvailable where nobody answers there in time, HandshakeRefused with the reason where they will not have us.
+    Raises NotAvailable where nobody answers there in time, HandshakeRefused with the reason where they will not have
+    us.
     """
     host, port = host_and_port(address, "address")
     connection: Connection | None = None
@@ -29,7 +30,7 @@ async def dial(
             peer = dialler.receive(await receive_one(connection, within_ms))
     except (OSError, trio.BrokenResourceError, trio.TooSlowError) as problem:
         await _drop(connection)
-        raise NotAvailable(f"{address} does not answer: {problem or 'too slow'}") from problem
+        raise NotAvailable(f"{address} does not answer: {str(problem) or 'too slow'}") from problem
     except BaseException:
         await _drop(connection)
         raise

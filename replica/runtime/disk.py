@@ -1,7 +1,7 @@
 """The two disk threads of a node, as seen from the loop: a job goes out, its completion comes back into the loop.
 
-A job that fails because the disk is full left no trace and may be tried again; any other failure ends the node, loudly: what
-is on disk is then unknown, and an fsync is never retried.
+A job that fails because the disk is full left no trace and may be tried again; any other failure ends the node,
+loudly: what is on disk is then unknown, and an fsync is never retried.
 """
 
 from __future__ import annotations

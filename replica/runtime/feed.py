@@ -1,8 +1,8 @@
 """The feed: what was agreed, to every site that follows this zone, encoded once for all of them.
 
-A site says where it stands. If the ring still holds what comes after, it gets effects, entry by entry; if not, the whole state
-as of now and then effects. A site that stands ahead of this zone, or on another history, is told to look elsewhere. Every
-site has its own task and its own place in the ring, so that a slow one holds up nobody.
+A site says where it stands. If the ring still holds what comes after, it gets effects, entry by entry; if not, the
+whole state as of now and then effects. A site that stands ahead of this zone, or on another history, is told to look
+elsewhere. Every site has its own task and its own place in the ring, so that a slow one holds up nobody.
 """
 
 from __future__ import annotations
@@ -68,8 +68,7 @@ class Feed:
         if follow.index > self._state.index:
             connection.post(encode(Behind(f"this zone has applied {self._state.index}, you {follow.index}")))
             with trio.move_on_after(1):
-                while connection.waiting_bytes and not connection.broken:
-                    await trio.sleep(0.01)
+                await connection.until_below(0)
             return
         follower = _Follower(connection)
         follower.index = follow.index
@@ -92,7 +91,7 @@ class Feed:
                     follower.connection.post(frame)
                 follower.index += 1
             if follower.index < self._ring.last:
-                await self._wait_for_room(follower.connection)
+                await follower.connection.until_below(MOST_WAITING_BYTES)
             else:
                 await follower.bell.wait()
 
@@ -107,13 +106,8 @@ class Feed:
             connection.post(encode(StateBegin(index, term, 0, 0)))
             for chunk in state_chunks(records):
                 connection.post(encode(chunk))
-                await self._wait_for_room(connection)
+                await connection.until_below(MOST_WAITING_BYTES)
             connection.post(encode(StateEnd(digest)))
             return index
         finally:
             self.transfers -= 1
-
-    async def _wait_for_room(self, connection: Connection) -> None:
-        await trio.lowlevel.checkpoint()
-        while connection.waiting_bytes > MOST_WAITING_BYTES and not connection.broken:
-            await trio.sleep(0.002)

@@ -1,7 +1,7 @@
 """Operations on their way into the log: at the leader they wait for the next entry, elsewhere they are passed on.
 
-What is surely a repetition is left out here, only to save room in the log: the gate in the replicated state decides, and it
-decides the same for whatever slips through (rule 5).
+What is surely a repetition is left out here, only to save room in the log: the gate in the replicated state decides,
+and it decides the same for whatever slips through (rule 5).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The cure for a starving disk thread.
 
-A loop that always has a task to run polls its sockets without waiting: that frees the interpreter's lock for a microsecond
-and wakes the disk thread, which finds the lock taken again. Measured without a cure: a commit of 0.3 ms took 240 ms, at
-worst seconds, and the log takes that for a dead disk. So while a disk job is pending, the loop sleeps for a moment between
-two turns, seldom enough that it hardly shows.
+A loop that always has a task to run polls its sockets without waiting: that frees the interpreter's lock for a
+microsecond and wakes the disk thread, which finds the lock taken again. Measured without a cure: a commit of 0.3 ms
+took 240 ms, at worst seconds, and the log takes that for a dead disk. So while a disk job is pending, the loop sleeps
+for a moment between two turns, seldom enough that it hardly shows.
 """
 
 from __future__ import annotations

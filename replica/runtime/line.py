@@ -1,4 +1,5 @@
-"""A site's line to the zones: one zone is followed at a time; when it fails, goes silent or falls behind, the next is tried."""
+"""A site's line to the zones: one zone is followed at a time; when it fails, goes silent or falls behind, the next is
+tried."""
 
 from __future__ import annotations
 
@@ -129,9 +130,7 @@ class Line:
                     case FeedBeat():
                         self._quorum_ms = now_ms()
                         self._up(connection, zone, progress)
-                        self._site.event(
-                            events.Heard(now_ms(), message.term, message.commit, message.leader_ms)
-                        )
+                        self._site.event(events.Heard(now_ms(), message.term, message.commit, message.leader_ms))
                     case NoQuorum():
                         if now_ms() - self._quorum_ms > LEAVE_AFTER_NO_QUORUM_MS:
                             self._log.info("zone-without-quorum", zone=zone.name)
@@ -141,9 +140,7 @@ class Line:
                     case StateChunk() if incoming is not None:
                         incoming.records.update(message.records)
                     case StateEnd() if incoming is not None:
-                        await self._site.replace_state(
-                            incoming.index, incoming.term, incoming.records, message.digest
-                        )
+                        await self._site.replace_state(incoming.index, incoming.term, incoming.records, message.digest)
                         incoming, self.replacing = None, False
                     case Hint():
                         self._site.event(events.Hinted(now_ms(), message.operation, message.why))

@@ -1,7 +1,8 @@
-"""The links between zones: each zone dials every other, sends on the connection it dialled, and listens on those dialled to it.
+"""The links between zones: each zone dials every other, sends on the connection it dialled, and listens on those
+dialled to it.
 
-A connection that the kernel closes is news for the log's core at once (`PeerLost`): that is how a killed leader is noticed in
-a millisecond. A connection that is merely silent is not; that is what heartbeats are for.
+A connection that the kernel closes is news for the log's core at once (`PeerLost`): that is how a killed leader is
+noticed in a millisecond. A connection that is merely silent is not; that is what heartbeats are for.
 """
 
 from __future__ import annotations
@@ -149,5 +150,3 @@ async def _until_closed(connection: Connection) -> None:
     """A zone says nothing on a connection it was dialled on: the end of it is all there is to hear."""
     while await connection.receive():
         raise HandshakeRefused("a zone spoke on a connection that is ours to speak on")
-
-

@@ -6,7 +6,8 @@ from collections import deque
 
 
 class Ring:
-    """Effects of entries `floor + 1 ..`, contiguous. `(floor, floor_term)` is the entry just before the oldest one kept."""
+    """Effects of entries `floor + 1 ..`, contiguous. `(floor, floor_term)` is the entry just before the oldest one
+    kept."""
 
     def __init__(self, floor: int, floor_term: int, most_bytes: int) -> None:
         self.floor = floor

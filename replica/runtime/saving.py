@@ -1,8 +1,8 @@
 """Readies on their way to the disk: one save at a time, whatever came meanwhile merged into the next.
 
-Merging is the second half of the group commit: while the disk works on one save, the loop goes on, and all it wants saved
-in between is one write and one fsync more. One at a time also keeps the order when a save must be tried again: nothing that
-came later can be on disk before it.
+Merging is the second half of the group commit: while the disk works on one save, the loop goes on, and all it wants
+saved in between is one write and one fsync more. One at a time also keeps the order when a save must be tried again:
+nothing that came later can be on disk before it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The door of a node: who comes in says first who it is, and is then served by its role.
 
-Whatever happens on one connection stays there: a stranger, a broken frame or a slow drip ends that connection, with a line in
-the log that says why, and nobody else notices.
+Whatever happens on one connection stays there: a stranger, a broken frame or a slow drip ends that connection, with a
+line in the log that says why, and nobody else notices.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A site: the desk with its journal, the local copy of the state, and the line to whichever zone answers.
 
-The core decides (replica/offline); this carries it out: journal records to the disk, operations to the zone, effects from the
-feed into the local copy, and what came back durable back to the core.
+The core decides (replica/offline); this carries it out: journal records to the disk, operations to the zone, effects
+from the feed into the local copy, and what came back durable back to the core.
 """
 
 from __future__ import annotations
@@ -12,20 +12,24 @@ from typing import Any
 
 import trio
 
+from replica.cases import queries
+from replica.cases.commands import RegisterOrganisation
 from replica.cases.operations import Operation, OperationId
-from replica.cases.verdicts import Verdict
+from replica.cases.records import Held
+from replica.cases.verdicts import Effects, Verdict
 from replica.config import SiteConfig
-from replica.errors import RemoteProtocolError
+from replica.errors import RemoteProtocolError, ReplicaError
 from replica.offline import events
-from replica.offline.core import SiteConfig as CoreConfig
 from replica.offline.core import SiteCore
 from replica.runtime.bell import now_ms
-from replica.runtime.desk import Desk, Done
+from replica.runtime.desk import Desk, Done, desk_config
 from replica.runtime.disk import Disk
 from replica.runtime.line import Line
+from replica.runtime.service import Service
 from replica.runtime.state import State
 from replica.runtime.writeback import in_loop, write_back
 from replica.storage import JournalAppend, JournalReplace, JournalTrim, StateReplaceAll, Store
+from replica.wire import Identity
 from replica.wire.operation_codec import decode_operation, decode_verdict, encode_verdict
 
 READ_AT_ONCE = 1000
@@ -54,10 +58,11 @@ class DiskJournal:
 class SiteNode:
     """One Samu's copy and journal. `run_line` and the other tasks serve until cancelled."""
 
-    def __init__(self, config: SiteConfig, store: Store, disk: Disk, log: Any) -> None:
+    def __init__(self, config: SiteConfig, me: Identity, store: Store, disk: Disk, log: Any) -> None:
         self.config = config
         self.log = log
         self._disk = disk
+        self.store = store
         self.state = State(store.state)
         journal, damaged = read_journal(store)
         for record in damaged:
@@ -69,16 +74,15 @@ class SiteNode:
             applied=(self.state.index, self.state.term),
             journal=journal,
             latest=store.journal.latest_incarnation(),
-            config=core_config(config),
+            config=desk_config(config.timing),
             now_ms=now_ms(),
             decided=self.decided,
             mint=lambda: secrets.token_bytes(16),
             damaged=damaged,
         )
-        self.line = Line(config, self, log)
-        self.desk = Desk(
-            core, DiskJournal(disk), self.line.submit, self._keep, log, config.limits.waiting_operations
-        )
+        self.line = Line(config, me, self, log)
+        self.desk = Desk(core, DiskJournal(disk), self.line.submit, self._keep, log, config.limits.waiting_operations)
+        self.service = Service(self.desk, core.view, self.position)
         self.desk.turn()
 
     def decided(self, operation: OperationId) -> tuple[int, Verdict] | None:
@@ -90,15 +94,31 @@ class SiteNode:
 
     # ------------------------------------------------------------------ what the line brings
 
-    def arrived(self, effects: events.Effects) -> None:
-        """The effects of the next entry. Raises RemoteProtocolError where they are not the next: the line is renewed."""
+    def position(self) -> tuple[int, int]:
+        """Where the local copy of the agreed state stands: (index, term)."""
+        return self.state.index, self.state.term
+
+    def event(self, event: events.Event) -> None:
+        """Something the line noticed."""
+        self.desk.step(event)
+
+    def arrived(self, effects: Effects) -> None:
+        """The effects of the next entry. Raises RemoteProtocolError where they are not the next: the line is
+        renewed."""
         if effects.index != self.state.index + 1:
             raise RemoteProtocolError(f"effects of {effects.index} after {self.state.index}")
         self.state.advance(effects.changes, effects.index, effects.term)
         self.desk.step(events.Arrived(now_ms(), effects))
+        self.service.arrived(effects)
 
-    async def replace_state(self, index: int, term: int, records: dict[bytes, bytes]) -> None:
-        """Put a whole state in place: this site was too far behind for the feed."""
+    async def replace_state(self, index: int, term: int, records: dict[bytes, bytes], digest: bytes) -> None:
+        """Put a whole state in place: this site was too far behind for the feed.
+
+        Raises RemoteProtocolError where the records do not add up to `digest`; nothing was replaced then.
+        """
+        found = queries.digest(Held(records))
+        if found != digest.hex():
+            raise RemoteProtocolError(f"a state of digest {found} was sent as one of {digest.hex()}")
         problem = await in_loop(lambda done: self._disk.write_state(StateReplaceAll(records, (index, term), {}), done))
         if problem is not None:
             raise problem
@@ -106,6 +126,25 @@ class SiteNode:
         self.log.info("state-replaced", index=index, records=len(records))
         self.desk.step(events.Replaced(now_ms(), index, term))
         self.desk.step(events.Flushed(now_ms(), index))
+        self.service.moved()
+
+    async def register_for_ever(self) -> None:
+        """See to it that the registry knows the organisations this site speaks for; once connected, and once each."""
+        wanted = [self.config.site.name, *self.config.site.organisations]
+        while True:
+            if self.line.zone:
+                for name in wanted:
+                    if queries.site_of(self.state, name) != self.config.site.name:
+                        await self._register(name)
+            await self.service.until_moved()
+
+    async def _register(self, organisation: str) -> None:
+        command = RegisterOrganisation(organisation, organisation, self.config.site.name)
+        try:
+            handed = await self.service.submit(command, author="replica")
+            await self.service.verdict(handed.operation)
+        except ReplicaError as problem:
+            self.log.warning("organisation-not-registered", organisation=organisation, problem=str(problem))
 
     async def flush_for_ever(self) -> None:
         """Write the local copy back every so often; what is flushed may be trimmed from the journal."""
@@ -142,12 +181,3 @@ def read_journal(store: Store) -> tuple[list[Operation], list[tuple[bytes, int]]
             else:
                 operations.append(decode_operation(record.payload))
     return operations, damaged
-
-
-def core_config(config: SiteConfig) -> CoreConfig:
-    """The core's configuration out of the file's."""
-    return CoreConfig(
-        cut_off_after_ms=config.timing.cut_off_after_ms,
-        stable_ms=config.timing.stable_ms,
-        resend_ms=config.timing.resend_ms,
-    )

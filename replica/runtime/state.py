@@ -1,8 +1,8 @@
 """The replicated state of a node, in layers: dirty over frozen over what is on disk (docs/architecture.md).
 
-Applying an entry changes memory only. Every so often the dirty layer is frozen and written back with its applied index in
-one transaction; until that is done *and* readable, reads find it in the frozen layer. A crash in between costs nothing: the
-log is applied again from the index on disk.
+Applying an entry changes memory only. Every so often the dirty layer is frozen and written back with its applied
+index in one transaction; until that is done *and* readable, reads find it in the frozen layer. A crash in between
+costs nothing: the log is applied again from the index on disk.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ class State:
         self.index, self.term, self.flushed_index = index, term, index
 
     def snapshot(self) -> Iterator[tuple[bytes, bytes]]:
-        """All records as they are now, however the state moves on meanwhile; while it is read nothing may be flushed."""
+        """All records as they are now, however the state moves on meanwhile; while it is read nothing may be
+        flushed."""
         above = dict(self._dirty)
         if self._frozen is not None:
             above = {**self._frozen.changes, **above}

@@ -25,7 +25,8 @@ async def in_loop(start: Callable[[Done], None]) -> Exception | None:
 
 
 async def write_back(state: State, disk: Disk) -> None:
-    """Freeze the dirty layer and wait until it is durable; where the disk is full, take it back and try another time."""
+    """Freeze the dirty layer and wait until it is durable; where the disk is full, take it back and try another
+    time."""
     frozen = state.freeze()
 
     def start(done: Done) -> None:

@@ -1,39 +1,47 @@
 """A zone node: the log's core, its disk, its peers, the state it applies and the feed it serves, in one trio task tree.
 
-The loop is dull on purpose: drain the inbox, step each event, take one Ready; send, save, and when it is durable say so.
-Any background task that ends takes the node with it, loudly: a node that looks alive and does nothing is worse than a dead one.
+The loop is dull on purpose: drain the inbox, step each event, take one Ready; send, save, and when it is durable say
+so. Any background task that ends takes the node with it, loudly: a node that looks alive and does nothing is worse
+than a dead one.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
 
 from replica.cases import queries
 from replica.cases.machine import apply
-from replica.cases.operations import Operation
+from replica.cases.operations import OperationId
 from replica.cases.verdicts import Effects
 from replica.config import ZoneConfig
+from replica.errors import RemoteProtocolError
 from replica.offline import events as site_events
+from replica.offline.core import SiteCore
 from replica.raft import events as raft_events
 from replica.raft.core import Raft
 from replica.raft.messages import Message
 from replica.raft.ready import Ready, Standing
 from replica.raft.types import NOBODY, Entry, EntryKind, Membership, RaftConfig, Role
 from replica.runtime.bell import Bell, now_ms, wall_ms
-from replica.runtime.desk import Desk
+from replica.runtime.connection import Connection
+from replica.runtime.desk import Desk, ForgetfulJournal, desk_config
 from replica.runtime.disk import Disk
 from replica.runtime.feed import Feed
 from replica.runtime.ingress import Ingress, Waiting
 from replica.runtime.links import Links
 from replica.runtime.saving import Saving
+from replica.runtime.service import Service
 from replica.runtime.state import State
 from replica.runtime.writeback import write_back
 from replica.storage import Store
-from replica.wire.operation_codec import decode_batch, decode_operation, batch, encode_effects
+from replica.wire import FROM_SITE, Identity, Peer, decode, encode
+from replica.wire.feed import Follow, Hint, Submit
+from replica.wire.operation_codec import batch, decode_batch, decode_operation, encode_effects
 
 FULL_RETRY_S = 0.5
 
@@ -41,7 +49,7 @@ FULL_RETRY_S = 0.5
 class ZoneNode:
     """One voter. `run` serves until cancelled or until something in it fails."""
 
-    def __init__(self, config: ZoneConfig, store: Store, disk: Disk, log: Any, rng: random.Random) -> None:
+    def __init__(self, config: ZoneConfig, me: Identity, store: Store, disk: Disk, log: Any) -> None:
         self.config = config
         self.log = log
         self.number = config.zone.number
@@ -54,17 +62,43 @@ class ZoneNode:
         self.state = State(store.state)
         self.ingress = Ingress(self.state, config.limits.waiting_operations)
         self.feed = Feed(self.state, config.limits.feed_ring_bytes, config.timing.feed_interval_ms, log)
-        self.links = Links(config, self._deliver, self._found, self._lost, log)
+        self.links = Links(config, me, self, log)
         self._saving = Saving(disk.write_log)
         self.raft = Raft(
-            raft_config(config), store.log.hard_state(), store.log, self.state.index, rng, now_ms()
+            raft_config(config),
+            store.log.hard_state(),
+            store.log,
+            self.state.index,
+            random.Random(secrets.randbits(64)),
+            now_ms(),
         )
         self.standing = Standing(self.raft.role, self.raft.leader, self.raft.term)
-        self.leader_heard_ms = now_ms()
         self.storage_full = False
         self.elections = 0
-        self.desk: Desk | None = None
-        self.seen_lead = trio.Event()
+        self.desk = self._open_desk()
+        self.service = Service(self.desk, lambda: self.state, lambda: (self.state.index, self.state.term))
+
+    def _open_desk(self) -> Desk:
+        """The desk of this zone's own callers (docs/decisions/0004): a new life, with what the state knows of the
+        last."""
+        name = self.config.zone.name
+        current = queries.current(self.state, name)
+        latest = None
+        if current is not None:
+            latest = (current, queries.last_number(self.state, name, current))
+        core = SiteCore(
+            site=name,
+            incarnation=secrets.token_bytes(16),
+            base=self.state,
+            applied=(self.state.index, self.state.term),
+            journal=(),
+            latest=latest,
+            config=desk_config(self.config.timing),
+            now_ms=now_ms(),
+            decided=lambda operation: None,
+            mint=lambda: secrets.token_bytes(16),
+        )
+        return Desk(core, ForgetfulJournal(), self.submit, lambda decisions: None, self.log, 100_000)
 
     # ------------------------------------------------------------------ what arrives
 
@@ -74,7 +108,7 @@ class ZoneNode:
         self._inbox += [raft_events.Received(now, message) for message in messages if message.to == self.number]
         self._bell.ring()
 
-    def submit(self, encoded: Sequence[bytes], hint: Callable[[Operation, str], None] | None = None) -> None:
+    def submit(self, encoded: Sequence[bytes], hint: Callable[[OperationId, str], None] | None = None) -> None:
         """Operations from a site, from another zone or from our own desk: into the next entry, or on to the leader.
 
         Raises RemoteProtocolError for bytes that are no operation; those before it are taken.
@@ -88,20 +122,37 @@ class ZoneNode:
             operation = decode_operation(one)
             why = self.ingress.offer(operation, one)
             if why is not None and hint is not None:
-                hint(operation, why)
+                hint(operation.id, why)
         self._bell.ring()
 
-    def _deliver(self, messages: Sequence[Message], forwarded: Sequence[bytes]) -> None:
-        if messages:
-            self.deliver_raft(messages)
-        if forwarded:
-            self.submit(forwarded)
+    async def serve_site(self, connection: Connection, peer: Peer) -> None:
+        """Feed a site, and take its operations, until its connection ends."""
+        frames = await connection.receive()
+        if not frames:
+            return
+        follow = decode(frames[0], FROM_SITE)
+        if not isinstance(follow, Follow):
+            raise RemoteProtocolError("a site says first where it stands")
+        self.log.info("site-follows", site=peer.node_id, index=follow.index)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.feed.serve, connection, follow)
+            self._take(frames[1:], connection, peer)
+            while frames := await connection.receive():
+                self._take(frames, connection, peer)
+            nursery.cancel_scope.cancel()
 
-    def _found(self, peer: int) -> None:
+    def _take(self, frames: Sequence[bytes], connection: Connection, peer: Peer) -> None:
+        for payload in frames:
+            message = decode(payload, FROM_SITE)
+            if not isinstance(message, Submit):
+                raise RemoteProtocolError("a site says only once where it stands")
+            self.submit(message.operations, lambda name, why: connection.post(encode(Hint(name, why))))
+
+    def found(self, peer: int) -> None:
         self._inbox.append(raft_events.PeerFound(now_ms(), peer))
         self._bell.ring()
 
-    def _lost(self, peer: int) -> None:
+    def lost(self, peer: int) -> None:
         self._inbox.append(raft_events.PeerLost(now_ms(), peer))
         self._bell.ring()
 
@@ -181,14 +232,14 @@ class ZoneNode:
             effects = apply(self.state, decode_batch(entry.data), entry.index, entry.term)
         self.state.advance(effects.changes, entry.index, entry.term)
         self.feed.add(effects, encode_effects(effects))
-        if self.desk is not None:
-            self.desk.step(site_events.Arrived(now_ms(), effects))
+        self.desk.step(site_events.Arrived(now_ms(), effects))
+        self.service.arrived(effects)
 
     def beat(self) -> None:
         """Tell sites and our own desk what the quorum has confirmed, or that nobody leads."""
-        leader_ms = self.links.leader_ms(self.standing.term, self.number if self.leads else self.standing.leader)
+        leader_ms = wall_ms() if self.leads else self.links.leader_ms(self.standing.term, wall_ms())
         self.feed.beat(self.standing.term, self.raft.commit_index, leader_ms, self.standing.leader)
-        if self.desk is not None and self.standing.leader != NOBODY:
+        if self.standing.leader != NOBODY:
             self.desk.step(site_events.Heard(now_ms(), self.standing.term, self.raft.commit_index, leader_ms))
 
     @property
@@ -211,18 +262,12 @@ class ZoneNode:
 
     async def flush(self) -> None:
         """Write back what is dirty, unless it is ahead of our own durable log or a site is just reading it whole."""
-        # Flushed index <= durable log index, always: a leader may commit, by the others' disks, what its own has not synced.
+        # Flushed index <= durable log index, always: a leader may commit, by the others' disks, what its own has not
+        # synced.
         if not self.state.can_freeze or self.feed.transfers or self.raft.stable_index < self.state.index:
             return
         await write_back(self.state, self._disk)
-        if self.desk is not None:
-            self.desk.step(site_events.Flushed(now_ms(), self.state.flushed_index))
-
-
-async def for_ever(name: str, task: Callable[[], Awaitable[None]]) -> None:
-    """Run a background task that must not end; if it does, that is the end of the node."""
-    await task()
-    raise AssertionError(f"the background task {name!r} ended")
+        self.desk.step(site_events.Flushed(now_ms(), self.state.flushed_index))
 
 
 def raft_config(config: ZoneConfig) -> RaftConfig:
@@ -235,4 +280,3 @@ def raft_config(config: ZoneConfig) -> RaftConfig:
         priority={peer.number: peer.priority for peer in config.zones},
         max_apply_bytes=512 << 10,
     )
-

@@ -1,8 +1,9 @@
 """What a store promises, and the jobs it is given: one contract for the disk and for the simulated disk.
 
-A store has two environments. Each takes *jobs*: plain values that say what to make durable. `commit_log` and `commit_state`
-take a sequence of jobs, write all of them in one transaction with one fsync, and return. What returned is durable; what
-raised left no trace. A job is a value, not a function, so that a queue of them can be merged, printed and simulated.
+A store has two environments. Each takes *jobs*: plain values that say what to make durable. `commit_log` and
+`commit_state` take a sequence of jobs, write all of them in one transaction with one fsync, and return. What returned
+is durable; what raised left no trace. A job is a value, not a function, so that a queue of them can be merged, printed
+and simulated.
 
 Whoever wants no queue calls the methods of the same name (`log.save`, `journal.append`, `state.flush`): one job, one
 transaction. Reading never waits for a writer.
@@ -24,7 +25,7 @@ Incarnation: TypeAlias = bytes
 """16 random bytes: one life of a site's store (OFFLINE_RULES.md, rule 2)."""
 
 MAX_KEY_BYTES = 500
-"""The longest state key. LMDB stops at 511; the caller hashes identifiers over 120 bytes, so a longer key is its bug."""
+"""The longest state key. LMDB stops at 511; the caller hashes identifiers over 120 bytes, so a longer key is a bug."""
 
 
 # --- jobs of the log environment ---
@@ -161,7 +162,7 @@ class JournalStore(Protocol):
         """How many records are held."""
 
     @property
-    def bytes(self) -> int:
+    def payload_bytes(self) -> int:
         """How many bytes their payloads have."""
 
     def append(self, records: Sequence[tuple[Incarnation, int, bytes]]) -> None:

@@ -39,7 +39,7 @@ MAIN = b""
 """The unnamed database of an environment. Each commit writes its page anyway, so small fixed records live there."""
 
 PROBE_BYTES = 64 << 20
-"""A disk on which this much does not fit counts as full. More than one transaction ever writes (max_uncommitted_bytes)."""
+"""A disk on which this much does not fit counts as full: as much as a leader lets wait (max_uncommitted_bytes)."""
 
 COMMITS_PER_READER_CHECK = 256
 """A reading process that was killed leaves a slot that keeps old pages alive: looked for every so many commits."""
@@ -62,8 +62,8 @@ def open_lmdb(folder: Path, *, read_only: bool, lock: bool, databases: int, map_
 class Environment:
     """An open LMDB environment with its named databases.
 
-    `get` and `read` may be called from any thread; `write` from one at a time (a second one waits). After `StorageFailed`
-    every further `write` raises it again. `close` waits for a write in progress.
+    `get` and `read` may be called from any thread; `write` from one at a time (a second one waits). After
+    `StorageFailed` every further `write` raises it again. `close` waits for a write in progress.
     """
 
     def __init__(
@@ -109,10 +109,11 @@ class Environment:
                 raise self._unreadable(problem) from problem
 
     def write(self, work: Callable[[Transaction], T], publish: Callable[[T], None]) -> None:
-        """Begin, call `work` with the transaction, commit durably, all in this thread; then `publish` what it returned.
+        """Begin, call `work` with the transaction, commit durably, all in this thread; then `publish` the result.
 
-        `work` may be called again, `publish` is called once, before any other write begins. Whatever raises, nothing was written: `StorageFull` (try again when there is room), `StorageFailed` (and so will
-        every later write), `StoreDamaged` (the file's structure), or what `work` itself raised.
+        `work` may be called again, `publish` is called once, before any other write begins. Whatever raises, nothing
+        was written: `StorageFull` (try again when there is room), `StorageFailed` (and so will every later write),
+        `StoreDamaged` (the file's structure), or what `work` itself raised.
         """
         if self._read_only:
             raise StoreError(f"{self.folder}: was opened for reading only")

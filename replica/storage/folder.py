@@ -109,7 +109,7 @@ def _read_meta(path: Path, head: bytes) -> tuple[int, int, int]:
 
 def _walk(path: Path, *, cut_short: bool, size: int) -> None:
     try:
-        problems = verify(str(path))
+        problems: list[str] = verify(str(path))  # type: ignore[no-untyped-call]  # the module carries no types
     except VerifyError as problem:
         problems = [str(problem)]
     if problems and cut_short:

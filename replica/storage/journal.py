@@ -65,7 +65,7 @@ class JournalEnds:
     counters: dict[Incarnation, Counter] | None
     """None where no append was made since opening. Never changed in place."""
     length: int
-    bytes: int
+    payload_bytes: int
 
 
 class LmdbJournal:
@@ -86,8 +86,8 @@ class LmdbJournal:
         return self._ends.length
 
     @property
-    def bytes(self) -> int:
-        return self._ends.bytes
+    def payload_bytes(self) -> int:
+        return self._ends.payload_bytes
 
     def read(self, after_position: int = 0, limit: int = 1000) -> list[JournalRecord]:
         found: list[JournalRecord] = []
@@ -169,7 +169,7 @@ class LmdbJournal:
         for incarnation in sorted({record[0] for record in job.records}):
             self._put_counter(txn, incarnation, counters[incarnation])
         added = sum(len(payload) for _, _, payload in job.records)
-        return JournalEnds(counters, ends.length + len(records), ends.bytes + added)
+        return JournalEnds(counters, ends.length + len(records), ends.payload_bytes + added)
 
     def _put_counter(self, txn: Transaction, incarnation: Incarnation, counter: Counter) -> None:
         key = COUNTER_PREFIX + incarnation
@@ -182,7 +182,7 @@ class LmdbJournal:
         position = decode_number(Kind.JOURNAL_PLACE, place, sealed, f"place of {_named(job.incarnation, job.seq)}")
         new = _sealed_record(position, job.incarnation, job.seq, job.payload)
         old = txn.replace(number_key(position), new, self._records)
-        return replace(ends, bytes=ends.bytes + len(new) - (_HEADER_BYTES if old is None else len(old)))
+        return replace(ends, payload_bytes=ends.payload_bytes + len(new) - (_HEADER_BYTES if old is None else len(old)))
 
     def _trim_some(self, txn: Transaction, job: JournalTrim, ends: JournalEnds) -> tuple[JournalEnds, bool]:
         for incarnation, seq in job.through:
@@ -210,7 +210,7 @@ class LmdbJournal:
             dropped += 1
             cursor.delete()
         more = bool(cursor.key()) and cursor.key() <= end
-        return replace(ends, length=ends.length - dropped, bytes=ends.bytes - freed), more
+        return replace(ends, length=ends.length - dropped, payload_bytes=ends.payload_bytes - freed), more
 
     # --- details ---
 

@@ -191,9 +191,7 @@ class LmdbLog:
             raise StoreDamaged(f"log entry {index}", "it is missing")
         return decode_entry(index, sealed)
 
-    def _read_on(
-        self, cursor: lmdb.Cursor[bytes], first: Index, last: Index, max_bytes: int
-    ) -> Iterator[Entry]:
+    def _read_on(self, cursor: lmdb.Cursor[bytes], first: Index, last: Index, max_bytes: int) -> Iterator[Entry]:
         expected, total = first, 0
         cursor.set_range(number_key(first))
         while cursor.key() == number_key(expected):

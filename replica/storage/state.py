@@ -116,9 +116,7 @@ class LmdbState:
             for key, sealed in portion:
                 yield key, unseal(kind, key, sealed, _named(kind, key))
 
-    def _portion(
-        self, table: Database, prefix: bytes, start: bytes
-    ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+    def _portion(self, table: Database, prefix: bytes, start: bytes) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
         """The next records, still sealed, and where to go on; None at the end."""
         found: list[tuple[bytes, bytes]] = []
         size = 0

@@ -26,6 +26,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 from replica.errors import Closed, ReplicaError, StorageFailed, StorageFull, StoreError
 
 J = TypeVar("J")
+JobT = TypeVar("JobT", contravariant=True)
 
 Done: TypeAlias = Callable[[ReplicaError | None], None]
 """Called once per job: None where it is durable, else why it is surely not acknowledged."""
@@ -34,14 +35,14 @@ Commit: TypeAlias = Callable[[Sequence[J]], Sequence[J]]
 """`Store.commit_log` or `Store.commit_state`: durable on return; what it returns has more to do."""
 
 
-class JobWriter(Protocol[J]):
+class JobWriter(Protocol[JobT]):
     """What the runtime needs of a writer, with a thread behind it or not."""
 
     @property
     def pending(self) -> int:
         """Jobs submitted whose `done` has not returned yet."""
 
-    def submit(self, job: J, done: Done) -> None:
+    def submit(self, job: JobT, done: Done) -> None:
         """Queue a job. Raises `Closed` after `close`."""
 
     def resume(self) -> None:
@@ -164,7 +165,7 @@ class JobQueue(Generic[J]):
         return None, unfinished
 
     def _fail(self, problem: Exception) -> StoreError:
-        """Stop for good. The store's own errors go out as they are; a bug goes out as `StorageFailed` with its cause."""
+        """Stop for good. The store's own errors go out as they are, a bug as `StorageFailed` with its cause."""
         self._failed = StorageFailed(f"{self.name} writer: stopped after: {problem!r}")
         self._failed.__cause__ = problem
         return problem if isinstance(problem, StoreError) else self._failed

@@ -24,6 +24,7 @@ from replica.wire.envelope import (
     ZoneMessage,
     decode,
     encode,
+    encode_request,
 )
 from replica.wire.frames import FrameReader, frame
 from replica.wire.handshake import Acceptor, Dialler, Identity, Peer
@@ -69,6 +70,7 @@ __all__ = [
     "encode",
     "encode_effects",
     "encode_operation",
+    "encode_request",
     "encode_verdict",
     "fits",
     "frame",

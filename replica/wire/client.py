@@ -38,11 +38,14 @@ from replica.wire.limits import (
     Count,
     Milliseconds,
     Name,
+    OperationText,
     RequestNumber,
     Text,
 )
 from replica.wire.pieces import cut
 
+MAX_PLACES: Final = 1000
+"""Wrong places named in one failure. Nobody reads on after that."""
 DEFAULT_BUDGET_MS: Final = 250
 """How long a caller waits for the quorum before "journalled" is the answer."""
 
@@ -74,14 +77,14 @@ class OutcomeOf(Struct, frozen=True, array_like=True, tag="outcome-of"):
     """What became of this operation (its text id)? Answered at once."""
 
     request: RequestNumber
-    operation: Name
+    operation: OperationText
 
 
 class VerdictOf(Struct, frozen=True, array_like=True, tag="verdict-of"):
     """The same, but wait up to `budget_ms` for its verdict."""
 
     request: RequestNumber
-    operation: Name
+    operation: OperationText
     budget_ms: Budget = DEFAULT_BUDGET_MS
 
 
@@ -142,7 +145,7 @@ class Receipt(Struct, frozen=True, array_like=True):
     it) or "unknown". `index` is 0, too, where it is not known any more (an old `applied`)."""
 
     state: Name
-    operation: Name
+    operation: OperationText
     index: Count = 0
     verdict: Verdict | None = None
 
@@ -170,9 +173,9 @@ class Failure(Struct, frozen=True, array_like=True, tag="failure"):
     kind: Name
     text: Text
     definite: bool = True
-    places: Annotated[tuple[tuple[Text, Text], ...], Meta(max_length=1000)] = ()
+    places: Annotated[tuple[tuple[Text, Text], ...], Meta(max_length=MAX_PLACES)] = ()
     retry_after_ms: Budget = 0
-    operation: Name = ""
+    operation: OperationText = ""
 
 
 ClientRequest: TypeAlias = (
@@ -214,21 +217,26 @@ _KINDS: Final[dict[str, type[ReplicaError]]] = {
 
 def failure_of(request: int, error: ReplicaError) -> Failure:
     """The failure that carries this error to the client. `error_of` is its reverse."""
-    text = str(error)[:MAX_TEXT]
+    text = _clean(str(error))
     match error:
         case InvalidMessage():
-            places = tuple((place.path[:MAX_TEXT], place.problem[:MAX_TEXT]) for place in error.places[:1000])
+            places = tuple((_clean(place.path), _clean(place.problem)) for place in error.places[:MAX_PLACES])
             return Failure(request, "invalid-message", text, places=places)
         case Overloaded():
             return Failure(request, "overloaded", text, retry_after_ms=min(max(error.retry_after_ms, 0), 3_600_000))
         case OutcomeUnknown():
-            return Failure(request, "outcome-unknown", text, definite=False, operation=str(error.operation))
+            return Failure(request, "outcome-unknown", text, definite=False, operation=_clean(str(error.operation)))
         case ConfigError():
             return Failure(request, "error", text)
     for kind, known in _KINDS.items():
         if isinstance(error, known):
             return Failure(request, kind, text, definite=error.definite)
     return Failure(request, "error", text, definite=error.definite)
+
+
+def _clean(text: str) -> str:
+    """What the wire can carry: not too long, and without the lone surrogates that a quoted input may hold."""
+    return text[:MAX_TEXT].encode("utf-8", "backslashreplace").decode()[:MAX_TEXT]
 
 
 def error_of(failure: Failure) -> ReplicaError:

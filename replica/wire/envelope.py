@@ -16,7 +16,7 @@ from typing import Final, TypeAlias, TypeVar, Union
 import msgspec
 from msgspec import Struct
 
-from replica.errors import RemoteProtocolError
+from replica.errors import InvalidMessage, Place, RemoteProtocolError
 from replica.wire import client, feed
 from replica.wire.decoding import brief, decode_with
 from replica.wire.limits import MAX_CLIENT_FRAME_BYTES, MAX_FRAME_BYTES
@@ -82,6 +82,23 @@ _TAGS: Final = {str(kind.__struct_config__.tag): kind for kind in ALL_MESSAGES}
 def encode(message: Message) -> bytes:
     """The payload of one frame. What this library builds is within the limits; `frame` checks the size once more."""
     return _ENCODER.encode(message)
+
+
+def encode_request(request: client.ClientRequest) -> bytes:
+    """The same for what a person or a program outside made up: checked here as the other side will check it.
+
+    Raises InvalidMessage, naming the place, where the other side would close the connection. Nothing was sent.
+    """
+    tag = str(request.__struct_config__.tag)
+    try:
+        payload = _ENCODER.encode(request)
+        decode(payload, FROM_CLIENT)
+    except (UnicodeEncodeError, OverflowError, RemoteProtocolError) as error:
+        raise InvalidMessage((Place(f"$.{tag}", brief(str(error))),)) from None
+    if len(payload) > MAX_CLIENT_FRAME_BYTES:
+        problem = f"{len(payload)} bytes encoded; at most {MAX_CLIENT_FRAME_BYTES} are accepted"
+        raise InvalidMessage((Place(f"$.{tag}", problem),))
+    return payload
 
 
 def decode(payload: bytes, allowed: tuple[type[M], ...]) -> M:

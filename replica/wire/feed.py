@@ -115,8 +115,8 @@ class ForwardHint(Struct, frozen=True, array_like=True, tag="forward-hint"):
 
 
 class LeaderClock(Struct, frozen=True, array_like=True, tag="leader-clock"):
-    """Leading zone to the others, every so often: its wall clock, for the beats of their feeds. Sites' hybrid clocks go by
-    the leader's time, whichever zone they follow."""
+    """Leading zone to the others, every so often: its wall clock, for the beats of their feeds. Sites' hybrid clocks
+    go by the leader's time, whichever zone they follow."""
 
     term: Count
     wall_ms: Milliseconds

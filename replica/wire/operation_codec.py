@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from replica.cases.commands import Fact, Opening, Payload, RaiseLevel, Report, TakeOver
 from replica.cases.operations import Batch, Operation
@@ -34,10 +35,19 @@ from replica.wire.limits import (
     MAX_OPERATION_BYTES,
 )
 
+
+class _RawBatch(Struct, frozen=True, array_like=True):
+    """A Batch whose operations stay encoded."""
+
+    time_ms: int
+    level: int
+    operations: tuple[msgspec.Raw, ...]
+
+
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _OPERATION: Final = msgspec.msgpack.Decoder(Operation)
 _BATCH: Final = msgspec.msgpack.Decoder(Batch)
-_RAW_BATCH: Final = msgspec.msgpack.Decoder(tuple[int, int, tuple[msgspec.Raw, ...]])
+_RAW_BATCH: Final = msgspec.msgpack.Decoder(_RawBatch)
 _EFFECTS: Final = msgspec.msgpack.Decoder(Effects)
 _VERDICT: Final = msgspec.msgpack.Decoder(Verdict)
 _ACT_MS: Final = 1 << 53
@@ -83,7 +93,7 @@ def batch(time_ms: int, level: int, operations: Sequence[bytes]) -> bytes:
     """
     if not all(operations):
         raise ValueError("an operation of 0 bytes in a batch")
-    data = _ENCODER.encode((time_ms, level, [msgspec.Raw(operation) for operation in operations]))
+    data = _ENCODER.encode(_RawBatch(time_ms, level, tuple(map(msgspec.Raw, operations))))
     if len(data) > MAX_BATCH_BYTES:
         raise ValueError(f"batch of {len(data)} bytes; at most {MAX_BATCH_BYTES} make one entry")
     return data
@@ -107,8 +117,8 @@ def decode_batch(data: bytes) -> Batch:
 
 def split_batch(data: bytes) -> tuple[int, int, tuple[bytes, ...]]:
     """`(time_ms, level, operations still encoded)`: for whoever keeps or sends them on. Raises RemoteProtocolError."""
-    time_ms, level, operations = decode_with(_RAW_BATCH, data, "batch")
-    return time_ms, level, tuple(bytes(operation) for operation in operations)
+    raw = decode_with(_RAW_BATCH, data, "batch")
+    return raw.time_ms, raw.level, tuple(bytes(operation) for operation in raw.operations)
 
 
 def encode_effects(effects: Effects) -> bytes:

@@ -1,0 +1,177 @@
+"""What a hub process imports: open a zone or a site, hand operations in, read, follow changes.
+
+    async with replica.open_site(config) as site:
+        receipt = await site.submit(ChangePriority(case, "P0"), author="Dr Martin")
+        view = site.read_case(case)
+
+Everything here belongs to the trio run it was opened in. Nothing installs a signal handler. Never run it with `python
+-O`: the asserts of the core are part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from replica.cases.commands import Command, Report
+from replica.cases.operations import OperationId
+from replica.cases.queries import CaseView, ConflictView, ResourceView
+from replica.cases.verdicts import Verdict
+from replica.config import SiteConfig, ZoneConfig, load_site, load_zone
+from replica.offline.events import Outcome
+from replica.offline.freshness import Freshness
+from replica.runtime.node import Running, run_site, run_zone
+from replica.runtime.service import DEFAULT_BUDGET_MS, Change, Handed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """A quorum has it, at `index`, with this verdict; the site's own disk has it too."""
+
+    operation: OperationId
+    index: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Journalled:
+    """This site's disk has it; the verdict will follow: `await site.verdict(operation)`."""
+
+    operation: OperationId
+
+
+Receipt: TypeAlias = Agreed | Journalled
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Generic[T]):
+    """A value with how fresh it is. There is no way to have the one without the other."""
+
+    value: T
+    freshness: Freshness
+
+
+class Node:
+    """What a zone and a site have in common."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._service = running.service
+
+    @property
+    def address(self) -> str:
+        """Where this node listens, `host:port`."""
+        return self._running.address
+
+    async def submit(
+        self,
+        command: Command | Report,
+        *,
+        author: str = "",
+        budget_ms: int = DEFAULT_BUDGET_MS,
+        act_ms: int = 0,
+        key: str = "",
+    ) -> Receipt:
+        """Hand in a command or a report; a receipt within `budget_ms`.
+
+        `author`: who did it. `act_ms`: when it happened, ms since 1970 UTC; 0 for now. `key`: your own idempotency
+        key: the same key handed in twice is one operation's effect, and the second's verdict is `duplicate`.
+
+        Raises NotPermitted, StorageFull, Overloaded, Closed: surely not done. OutcomeUnknown: neither this disk nor a
+        quorum answered in time; ask `outcome`. Cancelling never tears anything: before it is handed in it surely was
+        not done, afterwards the work goes on and `outcome` answers.
+        """
+        handed = await self._service.submit(command, author=author, budget_ms=budget_ms, act_ms=act_ms, key=key)
+        return _receipt(handed)
+
+    async def submit_message(
+        self, data: bytes, *, sender: str = "", author: str = "", budget_ms: int = DEFAULT_BUDGET_MS, key: str = ""
+    ) -> tuple[Receipt, ...]:
+        """Hand in a hub message, an envelope or a bare content: a receipt for each operation it makes.
+
+        Raises InvalidMessage, with every wrong place, and nothing is applied; otherwise as `submit`.
+        """
+        handed = await self._service.submit_message(data, sender=sender, author=author, budget_ms=budget_ms, key=key)
+        return tuple(_receipt(one) for one in handed)
+
+    async def verdict(self, operation: OperationId) -> tuple[int, Verdict]:
+        """Wait for the verdict on an operation of this node: (index, verdict); index 0 where it is not known any
+        more."""
+        return await self._service.verdict(operation)
+
+    def outcome(self, operation: OperationId) -> Outcome:
+        """What became of an operation of this node, now, and across restarts."""
+        return self._service.outcome(operation)
+
+    def read_case(self, case_id: str) -> Read[CaseView | None]:
+        """A case, whole, tentative values marked; None where this node never heard of it."""
+        return Read(self._service.case(case_id), self._service.freshness())
+
+    def read_resource(self, resource_id: str) -> Read[ResourceView | None]:
+        """A resource, whole."""
+        return Read(self._service.resource(resource_id), self._service.freshness())
+
+    def cases(self, owner: str | None = None, open: bool | None = None) -> Read[tuple[CaseView, ...]]:  # noqa: A002
+        """Cases, of one owner or all, open, closed or both."""
+        return Read(tuple(self._service.cases(owner, open)), self._service.freshness(owner))
+
+    def resources(self, owner: str | None = None) -> Read[tuple[ResourceView, ...]]:
+        """Resources, of one organisation or all."""
+        return Read(tuple(self._service.resources(owner)), self._service.freshness(owner))
+
+    def conflicts(self, owner: str | None = None) -> Read[tuple[ConflictView, ...]]:
+        """The conflicts that wait for a person."""
+        return Read(tuple(self._service.conflicts(owner)), self._service.freshness(owner))
+
+    def changes(self, since: int | None = None) -> AsyncIterator[Change]:
+        """What is agreed from now on, or after index `since`, entry by entry.
+
+        Raises NotAvailable where `since` is further back than this node remembers: read the cases, then follow from
+        there.
+        """
+        return self._service.changes(since)
+
+    def freshness(self, owner: str | None = None) -> Freshness:
+        """How much what is read here can be trusted now."""
+        return self._service.freshness(owner)
+
+    def status(self) -> dict[str, Any]:
+        """How this node stands, as plain values."""
+        return self._running.status()
+
+
+class Zone(Node):
+    """A zone node in this process. In production a zone is a process of its own: `replica zone CONFIG`."""
+
+
+class Site(Node):
+    """A Samu's full copy and durable journal in this process."""
+
+
+@asynccontextmanager
+async def open_zone(config: ZoneConfig | Path, *, found: bool = False) -> AsyncIterator[Zone]:
+    """A zone node, serving until the context is left. `found`: a new cluster, once (docs/decisions/0001).
+
+    Raises ConfigError, StoreError, NotAvailable (the address is taken) before anything runs; a failed background task
+    raises out of the context.
+    """
+    async with run_zone(load_zone(config) if isinstance(config, Path) else config, found=found) as running:
+        yield Zone(running)
+
+
+@asynccontextmanager
+async def open_site(config: SiteConfig | Path) -> AsyncIterator[Site]:
+    """A site, serving until the context is left, with or without any zone in reach. Raises as `open_zone`."""
+    async with run_site(load_site(config) if isinstance(config, Path) else config) as running:
+        yield Site(running)
+
+
+def _receipt(handed: Handed) -> Receipt:
+    if handed.verdict is None:
+        return Journalled(handed.operation)
+    return Agreed(handed.operation, handed.index, handed.verdict)

@@ -1,0 +1,168 @@
+"""Two values of one field: which holds, what is kept, what the author is told. One function per rule of fields.py.
+
+Rule 11, for all of them: the siblings the author had seen are removed, those it had not are kept. None left: `applied`, or
+`merged` without authority. Some left: the field's own rule. Union, latest and furthest settle it at once (`merged` where the
+new value holds, `superseded` where it does not; the loser goes to history). Severity, first and answer keep both: `conflict`,
+and the rule names the holder. Authority decides verdict and holder; it never skips the seen test (rule 12).
+
+Some rules are stricter than rule 11 and keep even what was seen, because reports are relayed: the site has seen the newer
+value, the vehicle that sent the older position has not. So "latest by its own time" never lets an older time replace a newer,
+"furthest" never goes back, "first" never changes. Nothing is lost by that: the value is in the history, its author is told.
+
+Owner, engagement and a resource's status need more than two values to decide: owners.py, engagement.py, missions.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from replica.cases.act import CLOCK_AHEAD_MS, NO_AUTHORITY, plain
+from replica.cases.fields import CARE_LEVELS, CASE_STATUSES, PRIORITIES, RESOURCE_STATUSES, Rule
+from replica.cases.operations import HybridTime, OperationId
+from replica.cases.state import Held
+from replica.cases.verdicts import VerdictKind
+
+SEVERITY = {value: rank for scale in (PRIORITIES, CARE_LEVELS) for rank, value in enumerate(scale)}
+"""Lower is more severe."""
+CASE_PROGRESS = {status: rank for rank, status in enumerate(CASE_STATUSES)}
+MISSION_PROGRESS = {
+    status: 2 * rank if status != "ANNULE" else 2 * RESOURCE_STATUSES.index("ARRIVEE") - 1
+    for rank, status in enumerate(RESOURCE_STATUSES)
+}
+"""Along a mission; ANNULE just before ARRIVEE: whoever has arrived was not called off in time, whichever came first."""
+
+Siblings: TypeAlias = tuple[Held, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`siblings`: what the slot holds now, the holder first; `lost`: what goes to history; `other`: the operation met."""
+
+    siblings: Siblings
+    lost: Siblings
+    kind: VerdictKind
+    rule: str
+    other: OperationId | None = None
+
+
+Merge: TypeAlias = Callable[[Siblings, Siblings, Held], Outcome]
+"""(siblings seen, siblings unseen, the new value) → outcome."""
+
+
+def replaced(seen: Siblings, new: Held) -> Outcome:
+    """None left."""
+    return Outcome((new,), seen, plain(new.authority), NO_AUTHORITY)
+
+
+def unchanged(siblings: Siblings, new: Held, rule: str, other: OperationId | None = None) -> Outcome:
+    """The new value says what holds already; nothing is lost by not keeping it."""
+    return Outcome(siblings, (new,), plain(new.authority), rule, other)
+
+
+def latest(seen: Siblings, unseen: Siblings, new: Held) -> Outcome:
+    """By hybrid clock among what was written apart."""
+    if not unseen:
+        return replaced(seen, new)
+    best = max(unseen, key=by_clock)
+    if by_clock(new) > by_clock(best):
+        return Outcome((new,), seen + unseen, VerdictKind.MERGED, Rule.LATEST.value, best.operation)
+    rest = tuple(held for held in unseen if held is not best)
+    return Outcome((best,), (*seen, *rest, new), VerdictKind.SUPERSEDED, Rule.LATEST.value, best.operation)
+
+
+def latest_at(seen: Siblings, unseen: Siblings, new: Held) -> Outcome:
+    """By the value's own time, seen or not; hybrid clock where equal."""
+    siblings = seen + unseen
+    if not siblings:
+        return replaced(seen, new)
+    best = max(siblings, key=by_own_time)
+    if by_own_time(new) >= by_own_time(best):
+        kind = VerdictKind.MERGED if unseen else plain(new.authority)
+        return Outcome((new,), siblings, kind, Rule.LATEST_AT.value, best.operation)
+    rest = tuple(held for held in siblings if held is not best)
+    return Outcome((best,), (*rest, new), VerdictKind.SUPERSEDED, Rule.LATEST_AT.value, best.operation)
+
+
+def more_severe(seen: Siblings, unseen: Siblings, new: Held) -> Outcome:
+    """Apart, the more severe holds and both stay until a person has decided."""
+    if not unseen:
+        return replaced(seen, new)
+    same = tuple(held for held in unseen if held.value == new.value)
+    others = tuple(held for held in unseen if held.value != new.value)
+    if not others:
+        # Agreement. The newer statement stands for both: who saw only the older has not seen this one.
+        return Outcome((new,), seen + same, VerdictKind.MERGED, Rule.MORE_SEVERE.value, same[0].operation)
+    siblings = tuple(sorted((new, *others), key=_by_severity))
+    return Outcome(siblings, seen + same, VerdictKind.CONFLICT, Rule.MORE_SEVERE.value, others[0].operation)
+
+
+def first(seen: Siblings, unseen: Siblings, new: Held) -> Outcome:
+    """Set once: the first in the log holds, a differing one stays beside it as a conflict, seen or not."""
+    siblings = tuple(sorted(seen + unseen, key=by_log))
+    if not siblings:
+        return replaced(seen, new)
+    for held in siblings:
+        if held.value == new.value:
+            return unchanged(siblings, new, Rule.FIRST.value, held.operation)
+    return Outcome((*siblings, new), (), VerdictKind.CONFLICT, Rule.FIRST.value, siblings[0].operation)
+
+
+def furthest(seen: Siblings, unseen: Siblings, new: Held) -> Outcome:
+    """The furthest along its vocabulary, seen or not; going back is not this rule's to do."""
+    siblings = seen + unseen
+    if not siblings:
+        return replaced(seen, new)
+    best = max(siblings, key=_by_progress)
+    if _by_progress(new) > _by_progress(best):
+        kind = VerdictKind.MERGED if unseen else plain(new.authority)
+        return Outcome((new,), siblings, kind, Rule.FURTHEST.value, best.operation)
+    if new.value == best.value:
+        return unchanged((best,), new, Rule.FURTHEST.value, best.operation)
+    return Outcome((best,), (new,), VerdictKind.SUPERSEDED, Rule.FURTHEST.value, best.operation)
+
+
+def answer(seen: Siblings, unseen: Siblings, new: Held) -> Outcome:
+    """One standing answer. Apart: both stay, the latest by its own time holds meanwhile."""
+    if not unseen:
+        return replaced(seen, new)
+    same = tuple(held for held in unseen if held.value == new.value)
+    others = tuple(held for held in unseen if held.value != new.value)
+    if not others:
+        return Outcome((new,), seen + same, VerdictKind.MERGED, Rule.ANSWER.value, same[0].operation)
+    siblings = tuple(sorted((new, *others), key=by_own_time, reverse=True))
+    return Outcome(siblings, seen + same, VerdictKind.CONFLICT, Rule.ANSWER.value, others[0].operation)
+
+
+RULES: dict[Rule, Merge] = {
+    Rule.FIRST: first,
+    Rule.LATEST: latest,
+    Rule.LATEST_AT: latest_at,
+    Rule.MORE_SEVERE: more_severe,
+    Rule.FURTHEST: furthest,
+    Rule.ANSWER: answer,
+}
+"""The rules that need no more than the values themselves."""
+
+
+def by_clock(held: Held) -> tuple[HybridTime, OperationId]:
+    """The operation's id breaks a tie, so that every replica breaks it alike."""
+    return held.clock, held.operation
+
+
+def by_own_time(held: Held) -> tuple[int, HybridTime, OperationId]:
+    """The value's own time, but no later than it was heard: a wrong year cannot hold a place for ever."""
+    return min(held.at_ms, held.time_ms + CLOCK_AHEAD_MS), held.clock, held.operation
+
+
+def by_log(held: Held) -> tuple[int, OperationId]:
+    return held.index, held.operation
+
+
+def _by_severity(held: Held) -> tuple[int, int, OperationId]:
+    return SEVERITY[held.value], held.index, held.operation
+
+
+def _by_progress(held: Held) -> int:
+    return CASE_PROGRESS[held.value]

@@ -1,0 +1,210 @@
+"""What a node does for those who ask it, whether they stand in its own process or come in through its door.
+
+Reads are from the local copy and say how old it is; nothing is read without its freshness. Writes go over the desk.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import trio
+
+from replica.cases import queries
+from replica.cases.commands import Payload, Report
+from replica.cases.operations import OperationId
+from replica.cases.records import Records
+from replica.cases.verdicts import Decided, Effects, Verdict
+from replica.errors import InvalidMessage, NotAvailable, Place
+from replica.hubsante import decode as hub
+from replica.offline import events
+from replica.offline.freshness import Freshness
+from replica.runtime.bell import now_ms
+from replica.runtime.desk import Desk
+
+DEFAULT_BUDGET_MS = 250
+REMEMBERED = 10_000
+"""Entries whose effects a node remembers for those who follow changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """One operation handed in: what is known of it, and the receipt's word (`agreed` or `journalled`)."""
+
+    operation: OperationId
+    state: str
+    index: int
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of the agreed log, as those who follow it see it: the verdicts it brought, and the subjects it changed,
+    each as (kind, id), kind being "case", "resource" or "request"."""
+
+    index: int
+    time_ms: int
+    decided: tuple[Decided, ...]
+    subjects: tuple[tuple[str, str], ...]
+
+
+class Service:
+    """One node's desk and copy, asked for by name."""
+
+    def __init__(self, desk: Desk, records: Callable[[], Records], position: Callable[[], tuple[int, int]]) -> None:
+        self._desk = desk
+        self._records = records
+        self._position = position
+        self._moved = trio.Event()
+        self._recent: deque[Effects] = deque(maxlen=REMEMBERED)
+
+    # ------------------------------------------------------------------ writing
+
+    async def submit(
+        self,
+        payload: Payload,
+        *,
+        author: str = "",
+        budget_ms: int = DEFAULT_BUDGET_MS,
+        act_ms: int = 0,
+        key: str = "",
+    ) -> Handed:
+        """Hand one operation in. Raises as `Desk.submit`."""
+        receipt = await self._desk.submit(payload, author=author, budget_ms=budget_ms, act_ms=act_ms, key=key)
+        if isinstance(receipt, events.Agreed):
+            return Handed(receipt.operation, "agreed", receipt.index, receipt.verdict)
+        return Handed(receipt.operation, "journalled", 0, None)
+
+    async def submit_message(
+        self, data: bytes, *, sender: str = "", author: str = "", budget_ms: int = DEFAULT_BUDGET_MS, key: str = ""
+    ) -> list[Handed]:
+        """Hand a hub message in: one operation for each content that touches the state, all of them at once.
+
+        Raises InvalidMessage for a message that is wrong anywhere; nothing of it is applied then.
+        """
+        parsed = hub.read(data, default_sender=sender or None)
+        reports = [(content.report, content.act_ms) for content in parsed.contents if content.report is not None]
+        handed: list[Handed | None] = [None] * len(reports)
+
+        async def one(at: int, report: Report, act_ms: int) -> None:
+            own_key = f"{key}/{at}" if key and len(reports) > 1 else key
+            handed[at] = await self.submit(report, author=author, budget_ms=budget_ms, act_ms=act_ms, key=own_key)
+
+        if len(reports) == 1:
+            await one(0, *reports[0])
+        else:
+            async with trio.open_nursery() as nursery:
+                for at, (report, act_ms) in enumerate(reports):
+                    nursery.start_soon(one, at, report, act_ms)
+        return [result for result in handed if result is not None]
+
+    # ------------------------------------------------------------------ reading
+
+    def freshness(self, owner: str | None = None) -> Freshness:
+        """How much what is read here can be trusted now."""
+        return self._desk.core.freshness(now_ms(), owner)
+
+    def case(self, case_id: str) -> queries.CaseView | None:
+        """A case as this node knows it, tentative values marked; None where it was never heard of."""
+        return queries.read_case(self._records(), case_id, self._position()[0])
+
+    def resource(self, resource_id: str) -> queries.ResourceView | None:
+        return queries.read_resource(self._records(), resource_id, self._position()[0])
+
+    def cases(self, owner: str | None = None, open: bool | None = None) -> Iterator[queries.CaseView]:  # noqa: A002
+        """Cases, whole; of one owner, open or closed ones only, where asked."""
+        records, index = self._records(), self._position()[0]
+        for case_id in queries.list_cases(records, owner=owner, open=open):
+            view = queries.read_case(records, case_id, index)
+            if view is not None:
+                yield view
+
+    def resources(self, owner: str | None = None) -> Iterator[queries.ResourceView]:
+        records, index = self._records(), self._position()[0]
+        for resource_id in queries.list_resources(records, owner=owner):
+            view = queries.read_resource(records, resource_id, index)
+            if view is not None:
+                yield view
+
+    def conflicts(self, owner: str | None = None) -> list[Any]:
+        """The conflicts that wait for a person."""
+        return list(queries.list_conflicts(self._records(), owner=owner))
+
+    def outcome(self, operation: OperationId) -> events.Outcome:
+        """What became of an operation of this node, across restarts."""
+        return self._desk.core.outcome(operation)
+
+    async def verdict(self, operation: OperationId) -> tuple[int, Verdict]:
+        """Wait until the verdict on an operation is known: (index, verdict). Cancel it to stop waiting.
+
+        Raises NotAvailable where this node has never heard of the operation.
+        """
+        while True:
+            outcome = self.outcome(operation)
+            if outcome.verdict is not None:
+                return outcome.index, outcome.verdict
+            if outcome.state == "unknown":
+                raise NotAvailable(f"{operation} is not known here")
+            await self._moved.wait()
+
+    async def changes(self, since: int | None) -> AsyncIterator[Change]:
+        """What is agreed after index `since`, or from now on, for ever. Close it when done.
+
+        Raises NotAvailable where `since` is further back than is remembered, also when the reader falls behind so far.
+        """
+        at = self._position()[0] if since is None else since
+        while True:
+            if at < self._position()[0]:
+                if not self._recent or self._recent[0].index > at + 1:
+                    raise NotAvailable(f"changes after {at} are not remembered any more: read anew, then follow")
+                for effects in [one for one in self._recent if one.index > at]:
+                    at = effects.index
+                    subjects = queries.changed_subjects(self._records(), effects)
+                    yield Change(effects.index, effects.time_ms, effects.decided, subjects)
+            else:
+                await self._moved.wait()
+
+    def arrived(self, effects: Effects) -> None:
+        """The effects of the next entry are in the state."""
+        self._recent.append(effects)
+        self.moved()
+
+    def moved(self) -> None:
+        """The state or the journal moved: whoever waits looks again."""
+        self._moved.set()
+        self._moved = trio.Event()
+
+    async def until_moved(self) -> None:
+        await self._moved.wait()
+
+    # ------------------------------------------------------------------ as JSON
+
+    def json_case(self, case_id: str) -> bytes:
+        return self._json("case", self.case(case_id), case_id)
+
+    def json_resource(self, resource_id: str) -> bytes:
+        return self._json("resource", self.resource(resource_id), resource_id)
+
+    def json_cases(self, owner: str | None, open: bool | None) -> bytes:  # noqa: A002
+        return self._json("cases", list(self.cases(owner, open)), "")
+
+    def json_resources(self, owner: str | None) -> bytes:
+        return self._json("resources", list(self.resources(owner)), "")
+
+    def json_conflicts(self, owner: str | None) -> bytes:
+        return self._json("conflicts", self.conflicts(owner), "")
+
+    def json_digest(self) -> bytes:
+        index, term = self._position()
+        records = self._records()
+        return msgspec.json.encode(
+            {"index": index, "term": term, "digest": queries.digest(records), "owners": queries.digests(records)}
+        )
+
+    def _json(self, what: str, value: Any, name: str) -> bytes:
+        if value is None:
+            raise InvalidMessage((Place(what, f"{name!r} is not known here"),))
+        return msgspec.json.encode({"freshness": self.freshness(), what: value})

@@ -1,0 +1,68 @@
+"""How a node stands, as plain values: for an operator, for a probe, for a test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from replica.runtime.bell import now_ms
+from replica.version import __version__
+
+if TYPE_CHECKING:
+    from replica.runtime.site import SiteNode
+    from replica.runtime.zone import ZoneNode
+
+
+def zone_status(node: ZoneNode) -> dict[str, Any]:
+    """A zone's part in the log, its state and who follows it."""
+    raft = node.raft
+    return {
+        "node": node.config.zone.name,
+        "role": "zone",
+        "cluster": node.config.cluster.id,
+        "version": __version__,
+        "raft": {
+            "number": node.number,
+            "role": raft.role.value,
+            "leader": raft.leader,
+            "leader_name": next((peer.name for peer in node.config.zones if peer.number == raft.leader), ""),
+            "term": raft.term,
+            "commit_index": raft.commit_index,
+            "last_index": raft.last_index,
+            "durable_index": raft.stable_index,
+            "voters": sorted(raft.membership.voters),
+            "votes": not raft.hard_state.rebuilding,
+            "elections_seen": node.elections,
+        },
+        "applied_index": node.state.index,
+        "flushed_index": node.state.flushed_index,
+        "dirty_bytes": node.state.dirty_bytes,
+        "storage": "full" if node.storage_full else "ok",
+        "linked_zones": node.links.connected,
+        "sites_following": node.feed.followers,
+        "waiting_operations": len(node.ingress),
+    }
+
+
+def site_status(node: SiteNode) -> dict[str, Any]:
+    """A site's mode, freshness and what is still undecided."""
+    fresh = node.desk.core.freshness(now_ms(), None)
+    return {
+        "node": node.config.site.name,
+        "role": "site",
+        "cluster": node.config.cluster.id,
+        "version": __version__,
+        "mode": fresh.mode.value,
+        "zone": node.line.zone,
+        "applied_index": node.state.index,
+        "flushed_index": node.state.flushed_index,
+        "confirmed_age_ms": fresh.confirmed_age_ms,
+        "unconfirmed_since_ms": fresh.unconfirmed_since_ms,
+        "authority": fresh.authority,
+        "epoch": fresh.epoch,
+        "undecided": fresh.undecided,
+        "clock_unsure": fresh.clock_unsure,
+        "restored": fresh.restored,
+        "fenced": fresh.fenced,
+        "journal_length": node.store.journal.length,
+        "journal_bytes": node.store.journal.bytes,
+    }
