@@ -46,22 +46,21 @@ class Nemesis:
             self._world.at(self._world.now_ms + self._around(self._world.weather.fault_interval_ms), self._strike, None)
 
     def elected(self, node: Node) -> None:
-        """A new leader: in some weathers none grows old."""
+        """A new leader: in some weathers none grows old. It dies soon, or is heard by nobody from the beginning."""
         lives_ms = self._world.weather.leaders_live_ms
-        if lives_ms and self._world.storming:
+        if not lives_ms or not self._world.storming:
+            return
+        if self._random() < 0.3:
+            self._world.count("new leader goes mute", node.number, None)
+            cut_shape("mute", self._ring(node.number), 1, self._world.network.cut)
+            self._world.at(self._world.now_ms + self._around(self._world.weather.cut_ms), self._heal, None)
+        else:
             self._world.at(self._world.now_ms + self._around(lives_ms), self._end_leader, (node, node.life))
 
     def _end_leader(self, who: tuple[Node, int]) -> None:
-        """It dies and comes back, or nobody hears it for a while, though it goes on taking proposals."""
         node, life = who
-        if node.raft is None or node.life != life or not self._world.storming:
-            return
-        if self._random() < 0.5:
-            self._world.crash(node, "young leader dies", self._around(self._world.weather.down_ms))
-        else:
-            self._world.count("young leader goes mute", node.number, None)
-            cut_shape("mute", self._ring(node.number), 1, self._world.network.cut)
-            self._world.at(self._world.now_ms + self._around(self._world.weather.cut_ms), self._heal, None)
+        if node.raft is not None and node.life == life and self._world.storming:
+            self._world.crash(node, "new leader dies", self._around(self._world.weather.down_ms))
 
     def _strike(self, _: None) -> None:
         if self._world.storming:

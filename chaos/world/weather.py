@@ -134,12 +134,13 @@ def storm(rng: Random) -> Weather:
 def figure_8(rng: Random) -> Weather:
     """Weather in which figure 8 of the paper happens: entries of an old term reach a majority one message at a time,
     and leaders die in between and come back at once. A core that commits such an entry by counting loses it soon."""
-    weather = Weather(nodes=5, election_timeout_ms=100, heartbeat_interval_ms=20, latency_ms=2, jitter_ms=12)
+    weather = Weather(nodes=5, election_timeout_ms=100, heartbeat_interval_ms=40, latency_ms=1, jitter_ms=6)
     weather.max_append_bytes, weather.max_inflight_appends = 1, 1
-    weather.loss, weather.pre_vote, weather.check_quorum = rng.choice((0.1, 0.3)), False, False
-    weather.leaders_live_ms = rng.choice((10, 20, 40, 80))
-    weather.down_ms, weather.cut_ms = rng.choice((20, 100)), rng.choice((50, 150))
-    weather.proposal_interval_ms = rng.choice((5, 20))
+    weather.pre_vote, weather.check_quorum, weather.connections = False, False, False
+    weather.loss = rng.choice((0.1, 0.2))
+    weather.leaders_live_ms, weather.down_ms, weather.cut_ms = rng.choice((5, 30)), 150, 300
+    weather.sync_ms, weather.sync_jitter_ms = rng.choice(((1, 2), (3, 8)))
+    weather.proposal_interval_ms = rng.choice((20, 40))
     return weather
 
 

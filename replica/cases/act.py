@@ -43,7 +43,6 @@ class Act:
     findings: list[Finding] = field(default_factory=list)
     anchor: str = ""
     ordinal: int = 0
-    authorities: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     @property
     def site(self) -> str:

@@ -14,14 +14,24 @@ import trio
 
 from replica.cases.commands import Command
 from replica.demo.ledger import Held, Ledger
-from replica.errors import Closed, InvalidMessage, NotAvailable, NotPermitted, OutcomeUnknown, Overloaded, ReplicaError
+from replica.errors import (
+    Closed,
+    InvalidMessage,
+    NotAvailable,
+    NotPermitted,
+    OutcomeUnknown,
+    Overloaded,
+    ReplicaError,
+    StorageFull,
+)
 from replica.runtime.client import Client, open_client
 from replica.wire.client import Receipt
 
 BUDGET_MS: Final = 250
+VERDICT_WAIT_MS: Final = 10_000
 RETRY_SECONDS: Final = 0.02
-TRY_AGAIN: Final = (OutcomeUnknown, NotAvailable, Closed, Overloaded)
-"""Not answered: the node is gone, going, or too busy. Everything else is an answer."""
+TRY_AGAIN: Final = (OutcomeUnknown, NotAvailable, Closed, Overloaded, StorageFull)
+"""No answer yet: the node is gone, going, too busy or full. Everything else is an answer."""
 
 Call = Callable[[Client], Awaitable[tuple[Receipt, ...]]]
 
@@ -46,7 +56,7 @@ class Caller:
         """Hand in a hub message: what is held of it. Never raises for what a node answers."""
 
         async def call(client: Client) -> tuple[Receipt, ...]:
-            return await client.submit_message(data, budget_ms, sender=sender, author=what[:100], key=key)
+            return await client.submit_message(data, budget_ms, sender=sender, author="demo", key=key)
 
         return await self._hand_in(Held(key, self.name, what), call)
 
@@ -70,12 +80,25 @@ class Caller:
         except ReplicaError:
             return None
 
+    async def decided(self, operation: str) -> Receipt:
+        """Wait for the verdict on an operation of this node, however often the node goes and comes back."""
+        while True:
+            client = await self.client()
+            try:
+                receipt = await client.verdict(operation, VERDICT_WAIT_MS)
+            except TRY_AGAIN:
+                await trio.sleep(RETRY_SECONDS)
+                continue
+            if receipt.verdict is not None:
+                return receipt
+
     async def _hand_in(self, held: Held, call: Call) -> Held:
         self.ledger.open(held)
         while True:
             client = await self.client()
-            held.tries += 1
             began = trio.current_time()
+            held.asked_at = held.asked_at or began
+            held.tries += 1
             try:
                 held.receipts = await call(client)
             except TRY_AGAIN:

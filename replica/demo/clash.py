@@ -1,7 +1,7 @@
 """What two sites write to the same case while they cannot hear each other, as it happens in a real emergency.
 
 Both report its priority, each another one; both report that one vehicle is engaged, each elsewhere; both write a note.
-The first two have to end as something a person is shown, never as one side silently winning; the notes both have to stay.
+The first two have to end as something a person is shown, never as one side silently winning; both notes have to stay.
 """
 
 from __future__ import annotations

@@ -28,6 +28,8 @@ class Held:
     tries: int = 0
     waited_ms: float = 0.0
     """The longest single wait for an answer, whatever it was: a receipt, a refusal, or a broken line."""
+    asked_at: float = 0.0
+    """`trio.current_time()` of the first try."""
     answered_at: float = 0.0
     invalid: InvalidMessage | None = None
     not_permitted: str = ""

@@ -1,6 +1,7 @@
-"""What can be seen of a running cluster from outside, through its nodes' own doors: who leads, who is connected, who agrees.
+"""What can be seen of a running cluster through its nodes' own doors: who leads, who is connected, who agrees.
 
-Nothing here decides whether a run was good: that is read from the stores on disk when all processes are gone (audit.py).
+Nothing here decides whether a run was good: that is read from the stores on disk when all processes are gone
+(audit.py).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ async def leader_of(zones: Iterable[Caller], within_s: float) -> str:
 
 
 async def until_mode(site: Caller, mode: str, within_s: float) -> float:
-    """Wait until a site says that it is in this mode: `trio.current_time()` then. Raises NotAvailable past `within_s`."""
+    """Wait until a site says it is in this mode: `trio.current_time()` then. Raises NotAvailable past `within_s`."""
     last: object = None
     with trio.move_on_after(within_s):
         while True:

@@ -61,7 +61,13 @@ class Open:
     """An object of any members."""
 
 
-Shape: TypeAlias = Text | Number | Flag | Many | Object | Open
+@dataclass(frozen=True, slots=True)
+class Anything:
+    """Not looked at here: the reader of the message goes on by itself."""
+
+
+Shape: TypeAlias = Text | Number | Flag | Many | Object | Open | Anything
+OPEN = Open()
 
 
 @cache
@@ -90,7 +96,9 @@ def _compile(info: inspect.Type, form: Format | None) -> Shape:
         case inspect.VarTupleType(item_type=item, min_length=least, max_length=most):
             return Many(_compile(item, None), least or 0, most)
         case inspect.DictType():
-            return Open()
+            return OPEN
+        case inspect.AnyType():
+            return Anything()
         case inspect.StructType(fields=fields):
             members = {field.encode_name: _compile(field.type, None) for field in fields}
             return Object(members, tuple(field.encode_name for field in fields if field.required))
@@ -116,23 +124,37 @@ class Checker:
         self.values = 0
 
     def report(self, path: str, problem: str) -> None:
-        self.places.append(Place(path, problem))
-        if len(self.places) >= MAX_PLACES:
-            self.places.append(Place("$", f"more than {MAX_PLACES} places are wrong; these are the first"))
-            raise _Enough
+        """Adds a finding; beyond `MAX_PLACES` only the remark that there are more."""
+        try:
+            self._report(path, problem)
+        except _Enough:
+            return
 
-    def check(self, value: Any, shape: Shape, path: str) -> bool:
-        """Adds what is wrong with `value` to `places`; False where the walk was cut short by a limit."""
+    def check(self, value: Any, shape: Shape, path: str) -> None:
+        """Adds what is wrong with `value` to `places`; a limit ends the walk, with a finding that says so."""
         try:
             self._check(value, shape, path)
         except _Enough:
-            return False
-        return True
+            return
+
+    def check_twice(self, value: Any, path: str) -> None:
+        """Reports keys that an object names twice, of an object that is looked at without a shape."""
+        for name in value.twice if isinstance(value, Repeated) else ():
+            self.report(join(path, name), "named twice in one object")
+
+    def _report(self, path: str, problem: str) -> None:
+        if len(self.places) < MAX_PLACES:
+            self.places.append(Place(path, problem))
+            return
+        if len(self.places) == MAX_PLACES:
+            self.places.append(Place("$", f"more than {MAX_PLACES} places are wrong; these are the first"))
+        raise _Enough
 
     def _step(self, path: str) -> None:
         self.values += 1
-        if self.values > MAX_VALUES:
-            self.places.append(Place(path, f"expected at most {MAX_VALUES} values in a message"))
+        if self.values == MAX_VALUES:
+            self._report(path, f"expected fewer than {MAX_VALUES} values in a message")
+        if self.values >= MAX_VALUES:
             raise _Enough
 
     def _check(self, value: Any, shape: Shape, path: str) -> None:
@@ -144,73 +166,75 @@ class Checker:
                 self._check_number(value, whole, path)
             case Flag():
                 if not isinstance(value, bool):
-                    self.report(path, f"expected true or false, got {kind_of(value)}")
+                    self._report(path, f"expected true or false, got {kind_of(value)}")
             case Many():
                 self._check_many(value, shape, path)
             case Object():
                 self._check_object(value, shape, path)
             case Open():
                 self._check_open(value, path)
+            case Anything():
+                pass
 
     def _check_text(self, value: Any, form: Format | None, path: str) -> None:
         if not isinstance(value, str):
-            self.report(path, f"{form.expected if form else 'expected a text'}, got {kind_of(value)}")
+            self._report(path, f"{form.expected if form else 'expected a text'}, got {kind_of(value)}")
         elif _has_surrogate(value):
-            self.report(path, "expected Unicode text, got half of a surrogate pair")
+            self._report(path, "expected Unicode text, got half of a surrogate pair")
         elif form is not None and not form.accepts(value):
-            self.report(path, f"{form.expected}, got {ascii_cut(value)}")
+            self._report(path, f"{form.expected}, got {ascii_cut(value)}")
 
     def _check_number(self, value: Any, whole: bool, path: str) -> None:
         wanted = "a whole number" if whole else "a number"
         if isinstance(value, bool) or not isinstance(value, int | float):
-            self.report(path, f"expected {wanted}, got {kind_of(value)}")
+            self._report(path, f"expected {wanted}, got {kind_of(value)}")
         elif not -MAX_NUMBER < value < MAX_NUMBER:
-            self.report(path, f"expected {wanted} between -{MAX_NUMBER:g} and {MAX_NUMBER:g}")
+            self._report(path, f"expected {wanted} between -{MAX_NUMBER:g} and {MAX_NUMBER:g}")
         elif whole and value != int(value):
-            self.report(path, f"expected {wanted}, got {value!r}")
+            self._report(path, f"expected {wanted}, got {value!r}")
 
     def _check_many(self, value: Any, shape: Many, path: str) -> None:
         if not isinstance(value, list):
-            self.report(path, f"expected a list, got {kind_of(value)}")
+            self._report(path, f"expected a list, got {kind_of(value)}")
         elif len(value) < shape.least:
-            self.report(path, f"expected at least {shape.least} in the list, got {len(value)}")
+            self._report(path, f"expected at least {shape.least} in the list, got {len(value)}")
         elif shape.most is not None and len(value) > shape.most:
-            self.report(path, f"expected at most {shape.most} in the list, got {len(value)}")
+            self._report(path, f"expected at most {shape.most} in the list, got {len(value)}")
         else:
             for at, item in enumerate(value):
                 self._check(item, shape.item, f"{path}[{at}]")
 
     def _check_object(self, value: Any, shape: Object, path: str) -> None:
         if not isinstance(value, dict):
-            self.report(path, f"expected an object, got {kind_of(value)}")
+            self._report(path, f"expected an object, got {kind_of(value)}")
             return
         self._check_twice(value, path)
         for name in shape.required:
             if name not in value:
-                self.report(join(path, name), f"missing, but required: {wanted(shape.members[name])}")
+                self._report(join(path, name), f"missing, but required: {wanted(shape.members[name])}")
         for name, member in value.items():
             if name in shape.members:
                 self._check(member, shape.members[name], join(path, name))
             else:
-                self.report(join(path, name), f"unknown here; allowed: {', '.join(sorted(shape.members))}")
+                self._report(join(path, name), f"unknown here; allowed: {', '.join(sorted(shape.members))}")
 
     def _check_twice(self, value: dict[str, Any], path: str) -> None:
         if isinstance(value, Repeated):
             for name in value.twice:
-                self.report(join(path, name), "named twice in one object")
+                self._report(join(path, name), "named twice in one object")
 
     def _check_open(self, value: Any, path: str, depth: int = 0) -> None:
         """Anything JSON can say, within the limits; at the top an object."""
         if depth == 0 and not isinstance(value, dict):
-            self.report(path, f"expected an object, got {kind_of(value)}")
+            self._report(path, f"expected an object, got {kind_of(value)}")
         elif depth > MAX_DEPTH:
-            self.report(path, f"expected at most {MAX_DEPTH} levels")
+            self._report(path, f"expected at most {MAX_DEPTH} levels")
         elif isinstance(value, dict):
             self._check_twice(value, path)
             for name, member in value.items():
                 self._step(path)
                 if _has_surrogate(name):
-                    self.report(join(path, name), "expected a Unicode name, got half of a surrogate pair")
+                    self._report(join(path, name), "expected a Unicode name, got half of a surrogate pair")
                 self._check_open_member(member, join(path, name), depth + 1)
         elif isinstance(value, list):
             for at, item in enumerate(value):
@@ -249,7 +273,7 @@ def wanted(shape: Shape) -> str:
             return "expected a list"
         case Object(required=required):
             return f"expected an object with {', '.join(required)}" if required else "expected an object"
-        case Open():
+        case Open() | Anything():
             return "expected an object"
 
 

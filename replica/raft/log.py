@@ -42,8 +42,11 @@ class Log:
 
     @property
     def first_index(self) -> Index:
-        """The oldest index still held; last_index + 1 where the log is empty."""
-        return self._reader.first_index()
+        """The oldest index still held; last_index + 1 where the log is empty.
+
+        The store may have compacted what the cache still has. That can be sent all the same.
+        """
+        return min(self._reader.first_index(), self._start)
 
     @property
     def last_index(self) -> Index:
@@ -71,9 +74,7 @@ class Log:
             return None
         if index >= self._start:
             return self._tail[index - self._start].term
-        if index < self.first_index - 1:
-            return None
-        return self._reader.term(index)
+        return None if index < self._reader.first_index() - 1 else self._reader.term(index)
 
     def entries(self, first: Index, last: Index, max_bytes: int) -> tuple[Entry, ...]:
         """Entries first..last, both included, cut after `max_bytes` of data but never below one; () if last < first."""

@@ -30,10 +30,10 @@ class Disk:
 
     def write_log(self, job: LogJob, done: Done) -> None:
         """Make a job of the log environment durable; `done` is called in the loop, in the order of the jobs."""
-        self._log_writer.submit(job, self._back(done))
+        self._log_writer.submit(job, self._back(done, self._log_writer))
 
     def write_state(self, job: StateJob, done: Done) -> None:
-        self._state_writer.submit(job, self._back(done))
+        self._state_writer.submit(job, self._back(done, self._state_writer))
 
     def busy(self) -> bool:
         """Whether either thread has something to do: the loop must then let it run."""
@@ -53,21 +53,22 @@ class Disk:
         self._log_writer.close()
         self._state_writer.close()
 
-    def _back(self, done: Done) -> Done:
+    def _back(self, done: Done, writer: Writer[Any]) -> Done:
         def from_thread(problem: Exception | None) -> None:
             # The loop may be gone already when a node is killed from inside; then nobody waits for the answer either.
             try:
-                self._token.run_sync_soon(self._finish, done, problem)
+                self._token.run_sync_soon(self._finish, done, problem, writer)
             except trio.RunFinishedError:
                 return
 
         return from_thread
 
-    def _finish(self, done: Done, problem: Exception | None) -> None:
+    def _finish(self, done: Done, problem: Exception | None, writer: Writer[Any]) -> None:
         if problem is not None and not isinstance(problem, StorageFull):
             self.failure = problem
             self.failed.set()
             return
         if problem is not None:
             self._log.error("storage-full", problem=str(problem))
+            writer.resume()
         done(problem)

@@ -15,7 +15,6 @@ import trio
 from replica.config import ZoneConfig, ZonePeer
 from replica.errors import HandshakeRefused, NotAvailable, RemoteProtocolError
 from replica.raft.messages import Message
-from replica.runtime.bell import now_ms
 from replica.runtime.connection import Connection, run_both
 from replica.runtime.dial import dial
 from replica.wire import FROM_ZONE, Identity, Peer, RaftMessages, decode, encode, share_frames
@@ -34,6 +33,7 @@ class Receiver(Protocol):
     def submit(self, encoded: Sequence[bytes]) -> None: ...
     def found(self, peer: int) -> None: ...
     def lost(self, peer: int) -> None: ...
+    def beat(self) -> None: ...
 
 
 class Links:
@@ -45,7 +45,8 @@ class Links:
         self._node = node
         self._log = log
         self._out: dict[int, Connection] = {}
-        self._clock = (0, 0, 0)
+        self.leader_ms = 0
+        """The leader's wall clock, as it last told it. Not extrapolated: a zone that hears no leader has nothing new."""
         self.zones = {peer.name: peer.number for peer in config.zones}
 
     def post(self, messages: Sequence[Message]) -> None:
@@ -72,11 +73,6 @@ class Links:
         """The leader's wall clock to every other zone, whose feeds pass it on."""
         for connection in self._out.values():
             connection.post(encode(LeaderClock(term, wall_ms)))
-
-    def leader_ms(self, term: int, otherwise_ms: int) -> int:
-        """The leader's wall clock now, as told last in this term; `otherwise_ms` where it was not."""
-        told_term, told_ms, at_ms = self._clock
-        return told_ms + now_ms() - at_ms if told_term == term else otherwise_ms
 
     @property
     def connected(self) -> list[int]:
@@ -140,7 +136,8 @@ class Links:
             case Forward():
                 self._node.submit(message.operations)
             case LeaderClock():
-                self._clock = (message.term, message.wall_ms, now_ms())
+                self.leader_ms = message.wall_ms
+                self._node.beat()
             case ForwardHint():
                 # A hint: the site sends again by itself when nothing comes of it.
                 return

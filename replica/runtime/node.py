@@ -8,7 +8,7 @@ since whatever was acknowledged was durable before it was said.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -123,7 +123,7 @@ async def disk_of(store: Store, log: Any) -> AsyncIterator[Disk]:
 
 
 @asynccontextmanager
-async def serving(server: Server, address: str, tasks: list[Callable[[], Awaitable[None]]]) -> AsyncIterator[str]:
+async def serving(server: Server, address: str, tasks: Sequence[Callable[[], Awaitable[None]]]) -> AsyncIterator[str]:
     """Run the node's tasks and its door. Yields the address a client can dial."""
     listeners = await listen(address)
     async with trio.open_nursery() as nursery:

@@ -19,7 +19,8 @@ from replica.cases.operations import OperationId
 from replica.cases.records import Records
 from replica.cases.verdicts import Decided, Effects, Verdict
 from replica.errors import InvalidMessage, NotAvailable, Place
-from replica.hubsante import decode as hub
+from replica.hubsante.decode import read
+from replica.hubsante.speakers import speakers, with_sender
 from replica.offline import events
 from replica.offline.freshness import Freshness
 from replica.runtime.bell import now_ms
@@ -85,8 +86,12 @@ class Service:
 
         Raises InvalidMessage for a message that is wrong anywhere; nothing of it is applied then.
         """
-        parsed = hub.read(data, default_sender=sender or None)
-        reports = [(content.report, content.act_ms) for content in parsed.contents if content.report is not None]
+        parsed = read(data, default_sender=sender or None)
+        reports = [
+            (self._spoken_for(content.outcome), content.act_ms)
+            for content in parsed.contents
+            if isinstance(content.outcome, Report)
+        ]
         handed: list[Handed | None] = [None] * len(reports)
 
         async def one(at: int, report: Report, act_ms: int) -> None:
@@ -100,6 +105,14 @@ class Service:
                 for at, (report, act_ms) in enumerate(reports):
                     nursery.start_soon(one, at, report, act_ms)
         return [result for result in handed if result is not None]
+
+    def _spoken_for(self, report: Report) -> Report:
+        """A report that names no sender speaks for its case's present owner; else for whom its own content points to."""
+        if report.sender:
+            return report
+        owners = [queries.owner_of(self._records(), subject.id) for subject in report.subjects if subject.kind == "case"]
+        candidates = [*owners, *speakers(report)]
+        return with_sender(report, next((name for name in candidates if name), ""))
 
     # ------------------------------------------------------------------ reading
 

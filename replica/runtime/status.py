@@ -64,5 +64,5 @@ def site_status(node: SiteNode) -> dict[str, Any]:
         "restored": fresh.restored,
         "fenced": fresh.fenced,
         "journal_length": node.store.journal.length,
-        "journal_bytes": node.store.journal.bytes,
+        "journal_bytes": node.store.journal.payload_bytes,
     }

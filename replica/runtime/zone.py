@@ -222,6 +222,7 @@ class ZoneNode:
         if standing.leader != NOBODY and standing.leader != self.standing.leader:
             self.elections += 1
         self.standing = standing
+        self.tell_time()
         self.log.info("standing", role=standing.role.value, leader=standing.leader, term=standing.term)
 
     # ------------------------------------------------------------------ applying
@@ -237,7 +238,7 @@ class ZoneNode:
 
     def beat(self) -> None:
         """Tell sites and our own desk what the quorum has confirmed, or that nobody leads."""
-        leader_ms = wall_ms() if self.leads else self.links.leader_ms(self.standing.term, wall_ms())
+        leader_ms = wall_ms() if self.leads else self.links.leader_ms
         self.feed.beat(self.standing.term, self.raft.commit_index, leader_ms, self.standing.leader)
         if self.standing.leader != NOBODY:
             self.desk.step(site_events.Heard(now_ms(), self.standing.term, self.raft.commit_index, leader_ms))
@@ -250,9 +251,13 @@ class ZoneNode:
         """The feed's heartbeat, and the leader's clock to the other zones."""
         while True:
             await trio.sleep(self.config.timing.feed_interval_ms / 1000)
-            if self.leads:
-                self.links.tell_time(self.standing.term, wall_ms())
+            self.tell_time()
             self.beat()
+
+    def tell_time(self) -> None:
+        """The leader's clock to the other zones, whose sites go by it too."""
+        if self.leads:
+            self.links.tell_time(self.standing.term, wall_ms())
 
     async def flush_for_ever(self) -> None:
         """Write the applied state back, every so often, off the hot path."""

@@ -20,6 +20,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
 
@@ -69,7 +70,7 @@ def _check(path: Path, is_right: Callable[[int], bool], wanted: str, *, writing:
 
 _MAGIC = 0xBEEFC0DE
 _META = Struct("=16xII8x8xI44x48xQQ")
-"""Page header; magic, version, address, map size; page size and the rest of two table roots; last page, transaction."""
+"""Page header; magic, version, address, map size; page size and the rest of two table roots; last page, transaction. `=` since the file is in the byte order of its machine."""
 
 
 def check_whole(environment: Path, *, at_rest: bool) -> None:
@@ -78,33 +79,49 @@ def check_whole(environment: Path, *, at_rest: bool) -> None:
     `at_rest` says that no process has it open, so that its pages can be walked.
     """
     path = environment / DATA_NAME
-    size, needed = path.stat().st_size, _needed_bytes(path)
-    if at_rest and (size < VERIFY_BELOW_BYTES or size < needed):
-        _walk(path, cut_short=size < needed, size=size)
+    even, odd = _read_metas(path)
+    if at_rest:
+        _check_transactions(path, even, odd)
+        size, needed = path.stat().st_size, max(even, odd, key=lambda meta: meta.transaction).needed_bytes
+        if size < VERIFY_BELOW_BYTES or size < needed:
+            _walk(path, cut_short=size < needed, size=size)
 
 
-def _needed_bytes(path: Path) -> int:
-    """Where the newest commit says that the file ends. Its last pages may be free ones that were never written."""
+@dataclass(frozen=True, slots=True)
+class _Meta:
+    """One of the two pages at the head of the file; the one with the higher transaction number is the newest commit."""
+
+    transaction: int
+    page_bytes: int
+    needed_bytes: int
+    """Where this commit says that the file ends. Its last pages may be free ones that were never written."""
+
+
+def _read_metas(path: Path) -> tuple[_Meta, _Meta]:
     with path.open("rb") as file:
-        first = file.read(_META.size)
-        if not first:
+        head = file.read(_META.size)
+        if not head:
             raise StoreError(f"{path}: is empty (zero bytes)")
-        metas = [_read_meta(path, first)]
-        page_bytes = metas[0][0]
-        file.seek(page_bytes)
-        metas.append(_read_meta(path, file.read(_META.size)))
-    _, last_page, _ = max(metas, key=lambda meta: meta[2])
-    return (last_page + 1) * page_bytes
+        first = _read_meta(path, head)
+        file.seek(first.page_bytes)
+        return first, _read_meta(path, file.read(_META.size))
 
 
-def _read_meta(path: Path, head: bytes) -> tuple[int, int, int]:
-    """Page size, last page, transaction id."""
+def _read_meta(path: Path, head: bytes) -> _Meta:
     if len(head) < _META.size:
-        raise StoreError(f"{path}: is cut short: {path.stat().st_size} bytes")
+        raise StoreError(f"{path}: is cut short at {path.stat().st_size} bytes")
     magic, _, page_bytes, last_page, transaction = _META.unpack(head)
     if magic != _MAGIC:
         raise StoreError(f"{path}: is not an LMDB file")
-    return page_bytes, last_page, transaction
+    return _Meta(transaction, page_bytes, (last_page + 1) * page_bytes)
+
+
+def _check_transactions(path: Path, even: _Meta, odd: _Meta) -> None:
+    """Commits go to the two pages in turn. A number out of turn is damage that would silently undo the last commit."""
+    numbers = (even.transaction, odd.transaction)
+    in_turn = abs(numbers[0] - numbers[1]) == 1 and numbers[0] % 2 == 0
+    if not in_turn and numbers != (0, 0):
+        raise StoreDamaged(str(path), f"its head names transactions {numbers[0]} and {numbers[1]}, which is out of turn")
 
 
 def _walk(path: Path, *, cut_short: bool, size: int) -> None:

@@ -140,6 +140,8 @@ class LmdbLog:
             case LogCompact(through):
                 return self._drop_some(txn, min(through, ends.last), ends)
             case LogReset(index, term):
+                floor = self._floor()[0]
+                assert index >= floor, f"reset to {index} of a log that begins after {floor}"
                 txn.drop(self._entries, delete=False)
                 self._put_floor(txn, (index, term))
                 return LogEnds((index, term), index), False
@@ -204,6 +206,7 @@ class LmdbLog:
             if index == last:
                 return
             expected += 1
+            cursor.next()
         raise StoreDamaged(f"log entry {expected}", "it is missing")
 
     def _read_ends(self) -> LogEnds:

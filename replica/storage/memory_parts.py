@@ -110,15 +110,18 @@ class MemoryLog:
 
     def apply(self, job: LogSave | LogCompact | LogReset) -> None:
         """Do what a committed job does."""
-        self.untouched = False
         match job:
             case LogSave():
                 self._save(job)
+                self.untouched &= job.hard_state is None and not job.entries
             case LogCompact(through):
                 self._drop(min(through, self.last_index()))
             case LogReset(index, term):
-                assert index >= self._floor[0], f"reset to {index} of a log that begins after {self._floor[0]}"
+                floor = self._visible_floor()[0]
+                assert index >= floor, f"reset to {index} of a log that begins after {floor}"
                 self._held, self._floor, self._hidden = [], (index, term), (index, term)
+                self._damaged -= {damaged for damaged in self._damaged if damaged is not None}
+                self.untouched = False
 
     def _save(self, job: LogSave) -> None:
         if job.entries:

@@ -91,6 +91,7 @@ class _AppendReply(_Wire, frozen=True, array_like=True, tag="append-reply"):
     hint_index: Count = 0
     hint_term: Count = 0
     rebuilding: bool = False
+    life: Count = 0
 
 
 class _Heartbeat(_Wire, frozen=True, array_like=True, tag="heartbeat"):
@@ -101,10 +102,11 @@ class _Heartbeat(_Wire, frozen=True, array_like=True, tag="heartbeat"):
 class _HeartbeatReply(_Wire, frozen=True, array_like=True, tag="heartbeat-reply"):
     context: Count = 0
     rebuilding: bool = False
+    life: Count = 0
 
 
 class _Readmit(_Wire, frozen=True, array_like=True, tag="readmit"):
-    pass
+    life: Count = 0
 
 
 class _TimeoutNow(_Wire, frozen=True, array_like=True, tag="timeout-now"):
@@ -152,11 +154,11 @@ _OUT: Final[dict[type, Callable[[Any], _WireMessage]]] = {
     RequestVoteReply: lambda m: _RequestVoteReply(m.frm, m.to, m.term, m.granted),
     Append: _append_out,
     AppendReply: lambda m: _AppendReply(
-        m.frm, m.to, m.term, m.ok, m.match_index, m.hint_index, m.hint_term, m.rebuilding
+        m.frm, m.to, m.term, m.ok, m.match_index, m.hint_index, m.hint_term, m.rebuilding, m.life
     ),
     Heartbeat: lambda m: _Heartbeat(m.frm, m.to, m.term, m.commit, m.context),
-    HeartbeatReply: lambda m: _HeartbeatReply(m.frm, m.to, m.term, m.context, m.rebuilding),
-    Readmit: lambda m: _Readmit(m.frm, m.to, m.term),
+    HeartbeatReply: lambda m: _HeartbeatReply(m.frm, m.to, m.term, m.context, m.rebuilding, m.life),
+    Readmit: lambda m: _Readmit(m.frm, m.to, m.term, m.life),
     TimeoutNow: lambda m: _TimeoutNow(m.frm, m.to, m.term),
 }
 
@@ -167,11 +169,11 @@ _IN: Final[dict[type, Callable[[Any], Message]]] = {
     _RequestVoteReply: lambda w: RequestVoteReply(w.frm, w.to, w.term, w.granted),
     _Append: _append_in,
     _AppendReply: lambda w: AppendReply(
-        w.frm, w.to, w.term, w.ok, w.match_index, w.hint_index, w.hint_term, w.rebuilding
+        w.frm, w.to, w.term, w.ok, w.match_index, w.hint_index, w.hint_term, w.rebuilding, w.life
     ),
     _Heartbeat: lambda w: Heartbeat(w.frm, w.to, w.term, w.commit, w.context),
-    _HeartbeatReply: lambda w: HeartbeatReply(w.frm, w.to, w.term, w.context, w.rebuilding),
-    _Readmit: lambda w: Readmit(w.frm, w.to, w.term),
+    _HeartbeatReply: lambda w: HeartbeatReply(w.frm, w.to, w.term, w.context, w.rebuilding, w.life),
+    _Readmit: lambda w: Readmit(w.frm, w.to, w.term, w.life),
     _TimeoutNow: lambda w: TimeoutNow(w.frm, w.to, w.term),
 }
 

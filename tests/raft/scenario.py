@@ -27,6 +27,7 @@ The commands (N, A, B are nodes; D a duration such as 150ms):
     lost N A · found N A     tell N that the connection to A is gone · that it stands
     stall N · sync N [K] · unstall N     N's disk finishes nothing · K Readies of what waits · everything again
     compact N F          N's store drops the entries before F
+    read N · transfer N A · change N V · snapshot N A     the requests that have their place kept; a transfer to A ended
     status [N] · log [N] · progress N · applied N
 """
 
@@ -38,6 +39,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
+from replica.raft.events import ChangeRequested, ReadRequested, SnapshotSent, TransferRequested
 from replica.raft.messages import (
     Append,
     AppendReply,
@@ -151,6 +153,19 @@ class Scenario:
 
     def do_found(self, node: str, peer: str) -> None:
         self.cluster.peer_found(int(node), int(peer))
+
+    def do_read(self, node: str) -> None:
+        self.cluster.step(int(node), ReadRequested(self.cluster.now_ms, token=0))
+
+    def do_transfer(self, node: str, target: str) -> None:
+        self.cluster.step(int(node), TransferRequested(self.cluster.now_ms, token=0, to=int(target)))
+
+    def do_change(self, node: str, voters: str) -> None:
+        wanted = frozenset(_numbers(voters))
+        self.cluster.step(int(node), ChangeRequested(self.cluster.now_ms, 0, voters=wanted, learners=frozenset()))
+
+    def do_snapshot(self, node: str, peer: str) -> None:
+        self.cluster.step(int(node), SnapshotSent(self.cluster.now_ms, int(peer), ok=True))
 
     def do_stall(self, node: str) -> None:
         self.node(node).stalled = True

@@ -1,20 +1,19 @@
-"""Values of every type that travels, drawn from the types themselves: a new message is tested without being named here."""
+"""Values of every type that travels, drawn from the types themselves: a new message needs no strategy of its own."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
 from msgspec import inspect
 
+from replica.cases.commands import Payload
 from replica.cases.operations import HybridTime, Operation, OperationId
 from replica.raft import messages as raft
 from replica.raft.types import Entry, EntryKind
 from replica.wire import ALL_MESSAGES, Message, RaftMessages
 from replica.wire.limits import INCARNATION_BYTES, MAX_COUNT
-
-S = TypeVar("S")
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 COUNTS = st.one_of(st.integers(0, 300), st.integers(0, MAX_COUNT))
@@ -26,7 +25,7 @@ _LIFE_FIELDS = {"incarnation", "prev", "replaces", "life"}
 _MS = st.integers(0, 1 << 53)
 
 
-def of_type(cls: type[S]) -> st.SearchStrategy[S]:
+def of_type(cls: Any) -> st.SearchStrategy[Any]:
     """Values of a message type (or any type made of the same parts), within the limits it declares."""
     return _drawn(inspect.type_info(cls))
 
@@ -36,8 +35,7 @@ def _drawn(info: inspect.Type, name: str = "") -> st.SearchStrategy[Any]:
         case inspect.StructType(cls=cls) if cls is OperationId:
             return OPERATION_IDS
         case inspect.StructType():
-            fields = {field.name: st.deferred(lambda f=field: _drawn(f.type, f.name)) for field in info.fields}
-            return st.builds(info.cls, **fields)
+            return st.builds(info.cls, **{field.name: _drawn(field.type, field.name) for field in info.fields})
         case inspect.UnionType():
             return st.one_of([_drawn(kind, name) for kind in info.types])
         case inspect.VarTupleType():
@@ -78,10 +76,10 @@ _OTHERS: tuple[st.SearchStrategy[raft.Message], ...] = (
     st.builds(raft.PreVoteReply, NODES, NODES, COUNTS, st.booleans()),
     st.builds(raft.RequestVote, NODES, NODES, COUNTS, COUNTS, COUNTS, st.booleans()),
     st.builds(raft.RequestVoteReply, NODES, NODES, COUNTS, st.booleans()),
-    st.builds(raft.AppendReply, NODES, NODES, COUNTS, st.booleans(), COUNTS, COUNTS, COUNTS, st.booleans()),
+    st.builds(raft.AppendReply, NODES, NODES, COUNTS, st.booleans(), COUNTS, COUNTS, COUNTS, st.booleans(), COUNTS),
     st.builds(raft.Heartbeat, NODES, NODES, COUNTS, COUNTS, COUNTS),
-    st.builds(raft.HeartbeatReply, NODES, NODES, COUNTS, COUNTS, st.booleans()),
-    st.builds(raft.Readmit, NODES, NODES, COUNTS),
+    st.builds(raft.HeartbeatReply, NODES, NODES, COUNTS, COUNTS, st.booleans(), COUNTS),
+    st.builds(raft.Readmit, NODES, NODES, COUNTS, COUNTS),
     st.builds(raft.TimeoutNow, NODES, NODES, COUNTS),
 )
 RAFT_MESSAGES: st.SearchStrategy[raft.Message] = st.one_of(_appends(), *_OTHERS)
@@ -93,7 +91,7 @@ OPERATIONS = st.builds(
     clock=st.builds(HybridTime, _MS, COUNTS),
     act_ms=st.integers(-(1 << 53), 1 << 53),
     author=TEXTS,
-    payload=of_type(Operation).map(lambda operation: operation.payload),
+    payload=of_type(Payload),
     have=COUNTS,
     key=TEXTS,
 )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from replica.cases.commands import AddNote, CloseCase
+from replica.cases.operations import OperationId
 from replica.errors import InvalidMessage, RemoteProtocolError
 from replica.raft.messages import Heartbeat
 from replica.wire import (
@@ -25,11 +26,12 @@ from replica.wire import (
     ZONE_TO_SITE,
     Message,
     RaftMessages,
+    client,
     decode,
     encode,
     encode_request,
+    feed,
 )
-from replica.wire import client, feed
 from replica.wire.limits import (
     MAX_CLIENT_FRAME_BYTES,
     MAX_ENTRIES_PER_APPEND,
@@ -143,7 +145,7 @@ def test_both_ways_between_two_releases_of_one_message() -> None:
     assert ours == decode(msgspec.msgpack.encode(NewerHint(OP, "gap", 7)), (feed.Hint,))
 
 
-OP = feed.OperationId("site-44", bytes(16), 3)
+OP = OperationId("site-44", bytes(16), 3)
 
 
 def refused(payload: bytes) -> str:
@@ -263,7 +265,7 @@ def test_a_request_is_checked_where_it_is_made() -> None:
         (client.ShowCase(1, "\udcff"), "surrogates"),
         (client.ShowCase(1, "x" * 201), "length <= 200"),
         (client.ShowCase(-1, "x"), ">= 0"),
-        (client.SubmitCommand(1, CloseCase("c"), act_ms=1 << 70), "out of range"),
+        (client.SubmitCommand(1, CloseCase("c"), act_ms=1 << 70), "serialize ints"),
         (client.SubmitCommand(1, AddNote("c", "n", "x" * MAX_CLIENT_FRAME_BYTES)), f"at most {MAX_CLIENT_FRAME_BYTES}"),
     ):
         with pytest.raises(InvalidMessage, match=says) as caught:

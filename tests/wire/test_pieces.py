@@ -60,7 +60,7 @@ def test_small_effects_are_one_message() -> None:
 
 def test_a_large_answer_keeps_its_request_number_in_every_piece() -> None:
     messages = [decode(encode(answer), TO_CLIENT) for answer in answers(7, b"1" * (2 * MIB + 1))]
-    assert [(7, True), (7, True), (7, False)] == [(m.request, getattr(m, "more", None)) for m in messages]
+    assert [(m.request, getattr(m, "more", None)) for m in messages] == [(7, True), (7, True), (7, False)]
 
 
 @given(st.lists(st.tuples(st.binary(max_size=8), st.binary(max_size=30)), max_size=12), st.integers(1, 60))
@@ -71,7 +71,7 @@ def test_state_travels_in_chunks_that_keep_every_record_and_their_order(
     assert records == [record for chunk in chunks for record in chunk.records]
     for chunk in chunks:
         size = sum(len(key) + len(value) for key, value in chunk.records)
-        assert 0 < len(chunk.records)
+        assert len(chunk.records) > 0
         assert size <= max_bytes or len(chunk.records) == 1
         assert chunk == decode(encode(chunk), ZONE_TO_SITE)
 
@@ -79,7 +79,7 @@ def test_state_travels_in_chunks_that_keep_every_record_and_their_order(
 def test_a_chunk_of_tiny_records_ends_at_the_limit_of_records() -> None:
     """What we send is what the other side accepts."""
     chunks = list(state_chunks((b"", b"") for _ in range(MAX_RECORDS_PER_CHUNK + 1)))
-    assert [MAX_RECORDS_PER_CHUNK, 1] == [len(chunk.records) for chunk in chunks]
+    assert [len(chunk.records) for chunk in chunks] == [MAX_RECORDS_PER_CHUNK, 1]
     assert all(isinstance(decode(encode(chunk), ZONE_TO_SITE), StateChunk) for chunk in chunks)
 
 

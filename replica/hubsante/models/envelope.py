@@ -6,7 +6,18 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from replica.hubsante.models.types import DateTime, DistributionKind, DistributionStatus, Expiry, Free, Key, Part
+from replica.hubsante.models.types import (
+    DateTime,
+    DistributionKind,
+    DistributionStatus,
+    Expiry,
+    Free,
+    Key,
+    Part,
+    Unseen,
+)
+
+MAX_CONTENTS = 100
 
 
 class ExplicitAddress(Part, frozen=True):
@@ -20,7 +31,7 @@ class Descriptor(Part, frozen=True):
 
 
 class JsonContent(Part, frozen=True):
-    embedded_json_content: Free
+    embedded_json_content: Unseen
 
 
 class ContentObject(Part, frozen=True):
@@ -37,7 +48,7 @@ class DistributionElement(Part, frozen=True):
     distribution_status: DistributionStatus
     distribution_kind: DistributionKind
     descriptor: Descriptor
-    content: Annotated[tuple[ContentObject, ...], Meta(min_length=1, max_length=100)]
+    content: Annotated[tuple[ContentObject, ...], Meta(min_length=1, max_length=MAX_CONTENTS)]
 
 
 class System(Part, frozen=True):

@@ -28,6 +28,8 @@ def _code(values: tuple[str, ...]) -> Meta:
 
 
 Free: TypeAlias = dict[str, Any]
+Unseen: TypeAlias = Any
+"""A member that is checked by whoever reads it on."""
 
 CaseId = Annotated[str, _form(formats.CASE_ID)]
 OrganisationId = Annotated[str, _form(formats.ORGANISATION_ID)]

@@ -1,0 +1,1 @@
+"""What an operator asks of a node, running or stopped, and how it is shown."""

@@ -1,0 +1,246 @@
+"""Who may decide what: charges, epochs, and the table of what a site may do connected and cut off (rules 12 and 13).
+
+Authority is data. Each case and resource has an owner, an organisation; the registry says which site serves it; the *charge*
+of that site's work lies with the site itself until somebody takes it over, which raises its epoch. An operation has authority
+over a subject iff its site is in charge, its author had seen the raising of the epoch, and it does not come from a draining
+incarnation. Without authority nothing is lost: reports merge as a stranger's, decisions are kept as *proposed*.
+
+Cases a site opens after its work was taken over are its own (rule 13): it could not know, and nobody else knows of them.
+
+Left out: whether a site is heard at present (a take-over of a site that is heard wants a reason); the runtime asks that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import get_args
+
+from replica.cases import keys, registry
+from replica.cases.act import Act
+from replica.cases.commands import Command, DecideConflict, HandBack, RegisterOrganisation, TakeOver, TransferCase
+from replica.cases.draft import Draft, drafted
+from replica.cases.fields import FIELDS, Rule
+from replica.cases.records import Records
+from replica.cases.state import CHARGE, HEAD, Charge, Head, Mark
+
+FIRST_EPOCH = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Who is in charge of a subject: `holder` (a site; empty: nobody of ours), in place of `samu`, the site that serves its
+    owner. `epoch` and `raised`: of the last change that concerns this subject; None: never raised."""
+
+    samu: str
+    holder: str
+    epoch: int = FIRST_EPOCH
+    raised: Mark | None = None
+
+
+NOBODY = Reach("", "")
+
+
+def charge_of(draft: Draft, samu: str) -> Charge:
+    return draft.load(keys.charge(samu), CHARGE) or Charge(samu, samu, FIRST_EPOCH, FIRST_EPOCH, None)
+
+
+def reach(draft: Draft, head: Head) -> Reach:
+    """Who is in charge of this case, resource or request now."""
+    samu = registry.site_of(draft, head.owner)
+    if not samu:
+        return NOBODY
+    charge = draft.load(keys.charge(samu), CHARGE)
+    if charge is None:
+        return Reach(samu, samu)
+    delegation = head.charge
+    if delegation is not None and delegation.raised.index > charge.taken_index:
+        handed = delegation.holder == charge.handed_by and delegation.raised.index < charge.handed_index
+        if not handed:
+            return Reach(samu, delegation.holder, delegation.epoch, delegation.raised)
+    if charge.raised is not None and charge.holder != samu and head.opened_by == samu:
+        if head.opened.index > charge.raised.index:
+            return Reach(samu, samu)
+    return Reach(samu, charge.holder, charge.since_epoch, charge.raised)
+
+
+def has_authority(act: Act, head: Head | None) -> bool:
+    """Rule 12: owner, and current epoch, and not drain."""
+    if head is None or act.drain:
+        return False
+    return is_in_charge(act, reach(act.draft, head))
+
+
+def is_in_charge(act: Act, held: Reach) -> bool:
+    if not held.holder or held.holder != act.site:
+        return False
+    if held.raised is None:
+        return True
+    if held.samu == act.site and act.operation.epoch < held.epoch:
+        return False
+    return act.seen(held.raised.operation, held.raised.index)
+
+
+def serves(act: Act, organisation: str) -> bool:
+    """Whether the operation's site is in charge of `organisation`'s work as a whole: it may receive a case for it."""
+    samu = registry.site_of(act.draft, organisation)
+    if not samu or act.drain:
+        return False
+    charge = charge_of(act.draft, samu)
+    return is_in_charge(act, Reach(samu, charge.holder, charge.since_epoch, charge.raised))
+
+
+def is_nobodys(draft: Draft, head: Head) -> bool:
+    """Owned by an organisation that no site of ours serves: nobody's say is limited by another's."""
+    return not registry.site_of(draft, head.owner)
+
+
+def epoch_of(records: Records, site: str) -> int:
+    """The epoch of a site's own work as `records` shows it: what the site writes into its operations (rule 1)."""
+    return charge_of(drafted(records), site).epoch
+
+
+# --- the table ---
+
+
+class Place(Enum):
+    """Where the charge of a command's subject lies, as the asking site sees it."""
+
+    HERE = "owner here"
+    ELSEWHERE = "owner elsewhere"
+    NOBODY = "nobody's"
+
+
+class PermissionKind(Enum):
+    ALLOWED = "allowed"
+    NOTE = "allowed as a note"
+    """It goes in, as a stranger's: merged by the rules, or kept as proposed for whoever is in charge."""
+    REFUSED = "refused: needs the others"
+
+
+_A, _N, _R = PermissionKind.ALLOWED, PermissionKind.NOTE, PermissionKind.REFUSED
+_HERE, _ELSE, _NONE = Place.HERE, Place.ELSEWHERE, Place.NOBODY
+
+Row = dict[tuple[Place, bool], PermissionKind]
+
+
+def _row(here: str, elsewhere: str, nobody: str) -> Row:
+    """Two letters each: connected, cut off. A allowed, N as a note, R refused."""
+    letters = {"A": _A, "N": _N, "R": _R}
+    cells = ((_HERE, here), (_ELSE, elsewhere), (_NONE, nobody))
+    return {(place, line): letters[two[0 if line else 1]] for place, two in cells for line in (True, False)}
+
+
+TABLE: dict[str, Row] = {
+    #                              here  elsewhere  nobody's    (connected, cut off)
+    "change-priority": _row("AA", "NN", "NN"),
+    "change-care-level": _row("AA", "NN", "NN"),
+    "add-note": _row("AA", "NN", "NN"),
+    "set-status": _row("AA", "NN", "NN"),
+    "engage-resource": _row("AA", "NR", "AR"),
+    "release-resource": _row("AA", "NR", "AR"),
+    "transfer-case": _row("AR", "NR", "AR"),
+    "close-case": _row("AA", "NR", "AR"),
+    "reopen-case": _row("AA", "NR", "AR"),
+    "register-organisation": _row("AR", "AR", "AR"),
+    "take-over": _row("AR", "AR", "AR"),
+    "hand-back": _row("AR", "RR", "RR"),
+    "decide-conflict": _row("AA", "NR", "AR"),
+    "decide-conflict (owner)": _row("AR", "NR", "AR"),
+    "raise-level": _row("AR", "AR", "AR"),
+}
+"""Command × (owner here / elsewhere / nobody's) × (connected, cut off). `replica authority` and docs/offline.md print it."""
+
+REASONS: dict[str, str] = {
+    "transfer-case": "the charge of a case changes by the quorum's decision, which cannot be asked while cut off",
+    "register-organisation": "the registry changes by the quorum's decision, which cannot be asked while cut off",
+    "take-over": "a take-over is a quorum decision, which cannot be asked while cut off",
+    "raise-level": "every voter has to agree to a new level, which cannot be asked while cut off",
+    "decide-conflict (owner)": "the charge of a case changes by the quorum's decision, which cannot be asked while cut off",
+}
+"""Why a cell refuses, where it is not only that the subject's owner cannot be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What a site may tell the person who asks. `reason` is empty where it is plainly allowed."""
+
+    kind: PermissionKind
+    reason: str = ""
+
+
+def tag_of(command: Command) -> str:
+    """The command's name in the table."""
+    tag = str(command.__struct_config__.tag)
+    if isinstance(command, DecideConflict):
+        field = FIELDS.get(command.subject, {}).get(command.field)
+        if field is not None and field.rule is Rule.OWNER:
+            return "decide-conflict (owner)"
+    return tag
+
+
+def permitted(records: Records, site: str, command: Command, connected: bool) -> Permission:
+    """May `site` do this now, by `records` (its working view), before anything is journalled?
+
+    REFUSED: tell the person the reason and journal nothing. NOTE: journal it; the verdict will be merged or proposed.
+    """
+    draft, tag = drafted(records), tag_of(command)
+    subject = subject_of(command)
+    head = None
+    if subject is not None:
+        head = draft.load(keys.head(*subject), HEAD)
+        if head is None:
+            return Permission(_R, f"there is no {subject[0]} {subject[1]} here")
+    place, holder = _place(draft, site, command, head)
+    kind = TABLE[tag][(place, connected)]
+    if kind is _A:
+        return Permission(kind)
+    whose = f"{holder} is in charge" if holder else "it is nobody's"
+    if kind is _N:
+        return Permission(kind, f"{whose}; it goes in as a note or a proposal")
+    if isinstance(command, HandBack):
+        return Permission(kind, f"{holder or command.owner} is in charge" if place is not _HERE else "cut off")
+    return Permission(kind, REASONS.get(tag, f"{whose}, and the others cannot be asked while cut off"))
+
+
+def _place(draft: Draft, site: str, command: Command, head: Head | None) -> tuple[Place, str]:
+    if isinstance(command, HandBack):
+        holder = _holder_of_all(draft, command)
+        return (_HERE, holder) if holder == site else (_ELSE, holder)
+    if head is None:
+        return _NONE, ""
+    holder = reach(draft, head).holder
+    if isinstance(command, TransferCase) and holder and holder != site:
+        samu = registry.site_of(draft, command.to)
+        if samu and charge_of(draft, samu).holder == site:
+            return _HERE, site  # who receives a case may take it as well as who gives it
+    if not holder:
+        return _NONE, ""
+    return (_HERE, site) if holder == site else (_ELSE, holder)
+
+
+def _holder_of_all(draft: Draft, command: HandBack) -> str:
+    """The one holder of all that is to be handed back; empty where there is none or more than one."""
+    samu = registry.site_of(draft, command.owner)
+    if not command.cases:
+        holder = charge_of(draft, samu).holder if samu else ""
+        return "" if holder == samu else holder
+    heads = [draft.load(keys.head("case", case), HEAD) for case in command.cases]
+    holders = {reach(draft, head).holder if head is not None else "" for head in heads}
+    return holders.pop() if len(holders) == 1 else ""
+
+
+def subject_of(command: Command) -> tuple[str, str] | None:
+    """(kind, id) of the case or resource whose owner has to be asked; None where it is about neither."""
+    if isinstance(command, TakeOver | HandBack | RegisterOrganisation):
+        return None
+    if isinstance(command, DecideConflict):
+        return (command.subject, command.id) if command.subject in keys.PARTS else None
+    resource: str | None = getattr(command, "resource", None)
+    if resource is not None:
+        return "resource", resource
+    case: str | None = getattr(command, "case", None)
+    return None if case is None else ("case", case)
+
+
+assert {str(command.__struct_config__.tag) for command in get_args(Command)} <= set(TABLE), "a command without a row"

@@ -1,0 +1,204 @@
+"""Which case a resource serves now.
+
+Its owner engages it, or an accepted request does; a stranger's report is *proposed*. One case at a time: two written apart
+are the conflict "double engagement", both shown, the owner's holds meanwhile. A status that ends the mission releases it.
+
+A report that names a resource for a case implies its engagement there, once per mission: a description sent again later, when
+the vehicle has long been sent elsewhere, does not call it back.
+
+A vehicle's own Samu may engage it even where its work was taken over without its knowing: the vehicle has really left. Such
+an engagement comes without authority, so it never holds over the one of whoever is in charge.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from replica.cases import registry
+from replica.cases.act import NO_AUTHORITY, Act, plain
+from replica.cases.authority import is_nobodys, reach
+from replica.cases.fields import Rule
+from replica.cases.merge import Outcome, Siblings, replaced
+from replica.cases.missions import load_mission, put_mission
+from replica.cases.state import Held, Mission, Slot
+from replica.cases.subjects import REQUEST, RESOURCE, Target, find, propose, put_slot, remember, slot_of, split
+from replica.cases.verdicts import VerdictKind
+
+ENGAGEMENT = RESOURCE["engagement"]
+ANSWER = REQUEST["answer"]
+ACCEPTING = ("ACCEPTEE", "PARTIELLE")
+DOUBLE = "double-engagement"
+
+
+class Engaged(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The value of the engagement field, as canonical JSON: keys sorted, what is not known left out."""
+
+    case: str
+    mission: str = ""
+    patient: str = ""
+    released: bool = False
+
+
+class _Said(msgspec.Struct):
+    """An engagement as a message may word it: our names or the standard's."""
+
+    case: str = ""
+    mission: str = ""
+    patient: str = ""
+    caseId: str = ""  # noqa: N815 - the standard's own name
+    missionId: str = ""  # noqa: N815
+    patientId: str = ""  # noqa: N815
+    released: bool = False
+
+
+class _Answered(msgspec.Struct):
+    answer: str = ""
+
+
+_engaged = msgspec.json.Decoder(_Said)
+_answered = msgspec.json.Decoder(_Answered)
+
+
+def engagement(case: str, mission: str = "", patient: str = "", released: bool = False) -> str:
+    """The value that stands for this engagement."""
+    return msgspec.json.encode(Engaged(case, mission, patient, released)).decode()
+
+
+def parse(value: str, case: str = "") -> Engaged:
+    """The engagement that a value says; text that is no JSON object names a case."""
+    try:
+        said = _engaged.decode(value)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return Engaged(value or case)
+    return Engaged(
+        said.case or said.caseId or case, said.mission or said.missionId, said.patient or said.patientId, said.released
+    )
+
+
+def case_of(held: Held) -> str:
+    return parse(held.value).case
+
+
+def imply(act: Act, target: Target, case: str) -> None:
+    """A report says something of the resource for this case: it serves it, unless that was said before of this mission."""
+    mission = load_mission(act, target, case) or Mission(target.id)
+    if mission.engaged or (mission.runs and mission.runs[-1].ended):
+        return
+    slot = slot_of(act, target, ENGAGEMENT)
+    if not _may_engage(act, target, case) and any(case_of(held) == case for held in slot.proposed):
+        return
+    engage(act, target, Engaged(case))
+
+
+def engage(act: Act, target: Target, wanted: Engaged) -> VerdictKind:
+    """The resource serves `wanted.case`."""
+    slot = slot_of(act, target, ENGAGEMENT)
+    value = engagement(wanted.case, wanted.mission, wanted.patient)
+    if not _may_engage(act, target, wanted.case):
+        if any(case_of(held) == wanted.case for held in slot.siblings):
+            act.find(target.id, "engagement", "", VerdictKind.MERGED, NO_AUTHORITY)
+            return VerdictKind.MERGED
+        _know(act, target, wanted.case, engaged=False)
+        return propose(act, target, ENGAGEMENT, "", value, Rule.ENGAGEMENT.value)
+    _know(act, target, wanted.case, engaged=True)
+    seen, unseen = split(act, slot.siblings)
+    new = act.held(value, target.authority)
+    return put_outcome(act, target, slot, _outcome(seen, unseen, new, wanted.case), wanted.case)
+
+
+def put_outcome(act: Act, target: Target, slot: Slot, outcome: Outcome, case: str) -> VerdictKind:
+    """Put an engagement in place; what it ends is remembered by the case it served."""
+    rest = tuple(held for held in slot.proposed if case_of(held) != case)
+    put_slot(act, target, ENGAGEMENT, "", slot, Slot(outcome.siblings, rest))
+    for held in outcome.lost:
+        if held.value != outcome.siblings[0].value:
+            remember(act, target, ENGAGEMENT, "", held, outcome.kind, Rule.ENGAGEMENT.value, case=case_of(held))
+    act.find(target.id, "engagement", "", outcome.kind, outcome.rule, outcome.other)
+    return outcome.kind
+
+
+def decide_engagement(act: Act, target: Target, case: str) -> VerdictKind:
+    """A person in charge has decided which case it serves (rule 11 holds for the decision too)."""
+    slot = slot_of(act, target, ENGAGEMENT)
+    seen, unseen = split(act, slot.siblings)
+    dropped = tuple(held for held in slot.proposed if act.seen(held.operation, held.index))
+    wanted = parse(case)
+    for held in dropped:
+        if case_of(held) != wanted.case:
+            kind = VerdictKind.SUPERSEDED
+            remember(act, target, ENGAGEMENT, "", held, kind, Rule.ENGAGEMENT.value, case=case_of(held))
+    rest = tuple(held for held in slot.proposed if held not in dropped)
+    put_slot(act, target, ENGAGEMENT, "", slot, Slot(slot.siblings, rest))
+    _know(act, target, wanted.case, engaged=True)
+    new = act.held(engagement(wanted.case, wanted.mission, wanted.patient), target.authority)
+    return put_outcome(
+        act, target, slot_of(act, target, ENGAGEMENT), _outcome(seen, unseen, new, wanted.case), wanted.case
+    )
+
+
+def _outcome(seen: Siblings, unseen: Siblings, new: Held, case: str) -> Outcome:
+    if not unseen:
+        return replaced(seen, new)
+    same = tuple(held for held in unseen if case_of(held) == case)
+    others = tuple(held for held in unseen if case_of(held) != case)
+    if not others:
+        return Outcome((new,), seen + same, VerdictKind.MERGED, Rule.ENGAGEMENT.value, same[0].operation)
+    siblings = (new, *others) if new.authority else (*others, new)
+    return Outcome(siblings, seen + same, VerdictKind.CONFLICT, DOUBLE, others[0].operation)
+
+
+def _may_engage(act: Act, target: Target, case: str) -> bool:
+    if target.authority or is_nobodys(act.draft, target.head):
+        return True
+    if registry.site_of(act.draft, target.head.owner) == act.site:
+        return True
+    return _is_accepted(act, target, case)
+
+
+def _is_accepted(act: Act, target: Target, case: str) -> bool:
+    """The resource is sent on a request for this case that its own side has accepted."""
+    named = slot_of(act, target, RESOURCE["request"])
+    request = find(act, "request", named.siblings[0].value) if named.siblings else None
+    if request is None or request.head.case != case:
+        return False
+    standing = slot_of(act, request, ANSWER).siblings
+    if not standing or answer_of(standing[0]) not in ACCEPTING:
+        return False
+    side = reach(act.draft, target.head)
+    return standing[0].operation.site in (side.holder, side.samu)
+
+
+def answer_of(held: Held) -> str:
+    """The word of an answer, whether it stands alone or in the standard's structure."""
+    try:
+        return _answered.decode(held.value).answer
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return held.value
+
+
+def release(act: Act, target: Target, case: str, authority: bool = True) -> VerdictKind | None:
+    """The resource serves this case no longer. None where it did not. `authority` False: by a command of a stranger."""
+    slot = slot_of(act, target, ENGAGEMENT)
+    if not authority and not (is_nobodys(act.draft, target.head) or target.authority):
+        if registry.site_of(act.draft, target.head.owner) != act.site:
+            return propose(act, target, ENGAGEMENT, "", engagement(case, released=True), Rule.ENGAGEMENT.value)
+    gone = tuple(held for held in slot.siblings if case_of(held) == case)
+    proposed = tuple(held for held in slot.proposed if case_of(held) == case)
+    if not gone and not proposed:
+        return None
+    kind = plain(target.authority)
+    for held in (*gone, *proposed):
+        remember(act, target, ENGAGEMENT, "", held, kind, "released", case=case)
+    left = tuple(held for held in slot.siblings if held not in gone)
+    rest = tuple(held for held in slot.proposed if held not in proposed)
+    put_slot(act, target, ENGAGEMENT, "", slot, Slot(left, rest))
+    act.find(target.id, "engagement", "", kind, "released")
+    return kind
+
+
+def _know(act: Act, target: Target, case: str, engaged: bool) -> None:
+    """The case knows the resource, so that a reader of the case finds it, and whether it was engaged for this mission."""
+    mission = load_mission(act, target, case)
+    if mission is None or (engaged and not mission.engaged):
+        runs = mission.runs if mission is not None else ()
+        put_mission(act, target, case, Mission(target.id, runs, engaged))

@@ -1,0 +1,232 @@
+"""The `replica` command: run a zone or a site, hand something in, look at what is known, play the demo.
+
+Exit codes: 0 done; 1 the answer is no (a demo that is not ok, a node that cannot be reached); 2 wrong input: a
+configuration, a message, an argument, with the place and what is allowed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+import trio
+from cyclopts import Parameter
+from rich.console import Console
+
+from replica.admin import show as tables
+from replica.admin.ask import read_command, stopped_node
+from replica.admin.serve import serve
+from replica.api import open_site, open_zone
+from replica.config import load_site, load_zone
+from replica.demo.command import demo as run_demo
+from replica.errors import ConfigError, InvalidMessage, ReplicaError
+from replica.runtime.client import Client, open_client
+from replica.telemetry import log_to_stderr
+from replica.version import __version__
+
+app = cyclopts.App(
+    name="replica",
+    version=__version__,
+    help="Emergency cases and resources, agreed across cloud zones, writable at every Samu when its line is cut.",
+)
+show = cyclopts.App(name="show", help="Look at cases and resources, of a running node (--at) or a stopped one
+(--data).") app.command(show)
+app.command(run_demo, name="demo")
+
+At = Annotated[str, Parameter(name="--at", env_var="REPLICA_AT", help="host:port of a running zone or site")]
+Data = Annotated[Path | None, Parameter(name="--data", help="data folder of a stopped node; never written to")]
+Json = Annotated[Path | None, Parameter(name="--json", help="write the whole answer there as JSON; - is standard
+output")] Owner = Annotated[str, Parameter(name="--owner", help="only those of this organisation")]
+DEFAULT_AT = "127.0.0.1:7101"
+
+
+@app.command
+def zone(config: Path, *, found: bool = False, debug: bool = False) -> None:
+    """Run a zone node: one voter of the agreed log.
+
+    Parameters
+    ----------
+    config:
+        Its TOML file; see docs/operating.md for every field.
+    found:
+        This is a NEW cluster: an empty store may vote. Once, at the first start of its first nodes; never afterwards.
+    debug:
+        More lines in the log.
+    """
+    log_to_stderr(debug=debug)
+    loaded = load_zone(config)
+    trio.run(serve, loaded.zone.name, lambda: open_zone(loaded, found=found))
+
+
+@app.command
+def site(config: Path, *, debug: bool = False) -> None:
+    """Run a site: one Samu's full copy and durable journal.
+
+    Parameters
+    ----------
+    config:
+        Its TOML file; see docs/operating.md for every field.
+    debug:
+        More lines in the log.
+    """
+    log_to_stderr(debug=debug)
+    loaded = load_site(config)
+    trio.run(serve, loaded.site.name, lambda: open_site(loaded))
+
+
+@app.command
+def submit(
+    file: Path,
+    *,
+    at: At = DEFAULT_AT,
+    sender: str = "",
+    author: str = "",
+    key: str = "",
+    budget_ms: int = 250,
+    json: Json = None,
+) -> None:
+    """Hand in a hub message (an envelope or a bare content) or a command, and print the receipt of each operation.
+
+    A command is JSON: {"command": "change-priority", "case": "fr.health.samu440.123", "priority": "P0"}.
+
+    Parameters
+    ----------
+    file:
+        The message or command; - is standard input.
+    sender:
+        The organisation a bare message speaks for.
+    author:
+        Who did it.
+    key:
+        Your idempotency key: the same key again is the same operation.
+    budget_ms:
+        How long to wait for the quorum before "journalled" is the answer.
+    """
+    data = sys.stdin.buffer.read() if str(file) == "-" else _read(file)
+    command = read_command(data)
+
+    async def hand_in(client: Client) -> list[Any]:
+        if command is not None:
+            return [await client.submit(command, budget_ms, author=author, key=key)]
+        return list(await client.submit_message(data, budget_ms, sender=sender, author=author, key=key))
+
+    receipts = _ask(at, hand_in)
+    tables.write(json, tables.receipts(receipts), receipts)
+
+
+@show.command(name="case")
+def show_case(id: str, *, at: At = DEFAULT_AT, data: Data = None, json: Json = None) -> None:  # noqa: A002
+    """A case, whole: every value, note, decision and status, with author and time."""
+    if data is not None:
+        with stopped_node(data) as node:
+            answer = _found({"freshness": node.freshness(), "case": node.case(id)}, "case", id)
+    else:
+        answer = _ask(at, lambda client: client.show_case(id))
+    tables.write(json, tables.case(answer), answer)
+
+
+@show.command(name="resource")
+def show_resource(id: str, *, at: At = DEFAULT_AT, data: Data = None, json: Json = None) -> None:  # noqa: A002
+    """A resource, whole: what it is, its status history, engagement and position."""
+    if data is not None:
+        with stopped_node(data) as node:
+            answer = _found({"freshness": node.freshness(), "resource": node.resource(id)}, "resource", id)
+    else:
+        answer = _ask(at, lambda client: client.show_resource(id))
+    tables.write(json, tables.resource(answer), answer)
+
+
+@show.command(name="cases")
+def show_cases(
+    *, at: At = DEFAULT_AT, data: Data = None, owner: Owner = "", open_only: bool = False, json: Json = None
+) -> None:
+    """All cases, a line each; with --json a list of whole cases."""
+    if data is not None:
+        with stopped_node(data) as node:
+            answer: Any = {"freshness": node.freshness(), "cases": node.cases(owner or None, open_only or None)}
+    else:
+        answer = _ask(at, lambda client: client.list_cases(owner=owner, open_only=open_only or None))
+    tables.write(json, tables.cases(answer), tables.plain(answer)["cases"])
+
+
+@show.command(name="resources")
+def show_resources(*, at: At = DEFAULT_AT, data: Data = None, owner: Owner = "", json: Json = None) -> None:
+    """All resources, a line each; with --json a list of whole resources."""
+    if data is not None:
+        with stopped_node(data) as node:
+            answer: Any = {"freshness": node.freshness(), "resources": node.resources(owner or None)}
+    else:
+        answer = _ask(at, lambda client: client.list_resources(owner=owner))
+    tables.write(json, tables.resources(answer), tables.plain(answer)["resources"])
+
+
+@app.command
+def status(*, at: At = DEFAULT_AT, data: Data = None, json: Json = None) -> None:
+    """How a node stands: its part in the log, its mode, how fresh it is, what is undecided."""
+    if data is not None:
+        with stopped_node(data) as node:
+            answer = node.status()
+    else:
+        answer = _ask(at, lambda client: client.status())
+    tables.write(json, tables.status(answer), answer)
+
+
+@app.command
+def version() -> None:
+    """The version of this command."""
+    print(__version__)
+
+
+def main() -> None:
+    """The command's entry point: errors become one line and an exit code."""
+    try:
+        result = app(sys.argv[1:], result_action="return_value")
+    except ReplicaError as problem:
+        sys.exit(_complain(problem))
+    except BaseExceptionGroup as group:
+        problem = _first(group)
+        if not isinstance(problem, ReplicaError):
+            raise
+        sys.exit(_complain(problem))
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _ask(at: str, question: Callable[[Client], Coroutine[Any, Any, Any]]) -> Any:
+    async def ask() -> Any:
+        async with open_client(at) as client:
+            return await question(client)
+
+    return trio.run(ask)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as problem:
+        raise ConfigError(str(file), f"cannot be read: {problem.strerror}") from problem
+
+
+def _found(answer: dict[str, Any], what: str, name: str) -> dict[str, Any]:
+    if answer[what] is None:
+        raise ConfigError(what, f"{name!r} is not known in this store")
+    return answer
+
+
+def _complain(problem: ReplicaError) -> int:
+    """Say what is wrong and where; the exit code."""
+    console = Console(stderr=True)
+    if isinstance(problem, InvalidMessage):
+        for place in problem.places:
+            console.print(f"{place.path}: {place.problem}", highlight=False, markup=False)
+    else:
+        console.print(str(problem), highlight=False, markup=False)
+    return 2 if isinstance(problem, ConfigError | InvalidMessage) else 1
+
+
+def _first(problem: BaseException) -> BaseException:
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    return problem
