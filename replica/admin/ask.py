@@ -86,7 +86,7 @@ def read_command(data: bytes) -> Command | None:
     return _built(kinds[tag], value)
 
 
-def _built(kind: type[Any], value: dict[str, Any]) -> Any:
+def _built(kind: type[Command], value: dict[str, Any]) -> Command:
     fields = msgspec.structs.fields(kind)
     places = [Place(f"$.{name}", "is not a field of this command") for name in value.keys() - {f.name for f in fields}]
     places += [Place(f"$.{field.name}", "is missing") for field in fields if field.required and field.name not in value]
@@ -99,4 +99,5 @@ def _built(kind: type[Any], value: dict[str, Any]) -> Any:
                 places.append(Place(f"$.{field.name}", str(problem)))
     if places:
         raise InvalidMessage(tuple(sorted(places, key=lambda place: place.path)))
-    return kind(**arguments)
+    built: Command = kind(**arguments)
+    return built

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from replica.cases import keys, registry
+from replica.cases import keys
 from replica.cases.act import Act, refused
 from replica.cases.authority import is_nobodys
 from replica.cases.commands import (
@@ -289,5 +289,3 @@ def _answer_proposals(act: Act, target: Target, field: Field, key: str, value: s
     rest = tuple(held for held in slot.proposed if held not in answered)
     put_slot(act, target, field, key, slot, Slot(slot.siblings, rest))
 
-
-_ = registry

@@ -13,6 +13,7 @@ an engagement comes without authority, so it never holds over the one of whoever
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
 from replica.cases import registry
 from replica.cases.act import NO_AUTHORITY, Act, plain
@@ -79,15 +80,28 @@ def case_of(held: Held) -> str:
     return parse(held.value).case
 
 
-def imply(act: Act, target: Target, case: str) -> None:
+def imply(act: Act, target: Target, wanted: Engaged) -> None:
     """A report says something of the resource for this case: it serves it, unless that was said before of this mission."""
-    mission = load_mission(act, target, case) or Mission(target.id)
-    if mission.engaged or (mission.runs and mission.runs[-1].ended):
+    mission = load_mission(act, target, wanted.case) or Mission(target.id)
+    if mission.runs and mission.runs[-1].ended:
         return
     slot = slot_of(act, target, ENGAGEMENT)
-    if not _may_engage(act, target, case) and any(case_of(held) == case for held in slot.proposed):
-        return
-    engage(act, target, Engaged(case))
+    if mission.engaged:
+        _tell_more(act, target, slot, wanted)
+    elif _may_engage(act, target, wanted.case) or all(case_of(held) != wanted.case for held in slot.proposed):
+        engage(act, target, wanted)
+
+
+def _tell_more(act: Act, target: Target, slot: Slot, wanted: Engaged) -> None:
+    """The engagement stands; a mission's or a patient's number said for the first time is added to it."""
+    for held in slot.siblings:
+        known = parse(held.value)
+        more = Engaged(wanted.case, known.mission or wanted.mission, known.patient or wanted.patient)
+        if known.case == wanted.case and more != known:
+            told = replace(held, value=engagement(more.case, more.mission, more.patient))
+            siblings = tuple(told if other is held else other for other in slot.siblings)
+            put_slot(act, target, ENGAGEMENT, "", slot, Slot(siblings, slot.proposed))
+            return
 
 
 def engage(act: Act, target: Target, wanted: Engaged) -> VerdictKind:

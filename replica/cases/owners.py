@@ -148,7 +148,9 @@ def _settle_owner(act: Act, target: Target, slot: Slot, outcome: Outcome) -> Ver
 
 def _put_owner(act: Act, target: Target, before: Slot, after: Slot) -> None:
     put_slot(act, target, OWNER, "", before, after)
-    change_head(act, target, owner=after.siblings[0].value)
+    owner = after.siblings[0].value
+    if owner != target.head.owner:
+        change_head(act, target, owner=owner, charge=None)  # a delegation was of the former owner's work
     refresh_status(act, target)
 
 

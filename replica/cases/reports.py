@@ -19,7 +19,7 @@ from replica.cases import keys, registry
 from replica.cases.act import Act, refused
 from replica.cases.authority import has_authority, is_nobodys, reach
 from replica.cases.commands import Fact, Report, Subject
-from replica.cases.engagement import engage, imply, parse, release
+from replica.cases.engagement import Engaged, imply, parse, release
 from replica.cases.fields import CARE_LEVELS, CASE_STATUSES, FIELDS, PRIORITIES, RESOURCE_STATUSES, Rule
 from replica.cases.merge import MISSION_PROGRESS
 from replica.cases.missions import present_case, step
@@ -233,14 +233,14 @@ def _resource(act: Act, report: Report, subject: Subject, n: int) -> None:
             write(act, target, RESOURCE[fact.field], fact.key, fact.value, fact.at_ms)
     if subject.organisation:
         _adopt(act, target, subject.organisation)
-    for fact in subject.facts:
-        if fact.field == "engagement":
-            engage(act, target, parse(fact.value, case))
     steps = [fact for fact in subject.facts if fact.field == "status"]
     for fact in sorted(steps, key=_by_step):
         take_step(act, target, case, fact.value, fact.at_ms)
+    for fact in subject.facts:
+        if fact.field == "engagement" and parse(fact.value, case).case:
+            imply(act, target, parse(fact.value, case))
     if case:
-        imply(act, target, case)
+        imply(act, target, Engaged(case))
 
 
 def _by_step(fact: Fact) -> tuple[int, int]:
@@ -256,7 +256,7 @@ def take_step(act: Act, target: Target, case: str, status: str, at_ms: int) -> N
     if stepped.ended:
         release(act, target, served)
     else:
-        imply(act, target, served)
+        imply(act, target, Engaged(served))
 
 
 def _organisation(act: Act, target: Target, fact: Fact) -> None:

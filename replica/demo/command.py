@@ -34,7 +34,7 @@ def demo(
     Parameters
     ----------
     messages:
-        A folder with message contents or envelopes, searched recursively; by default the stories that come with replica.
+        A folder with message contents or envelopes, searched recursively; by default the project's own stories.
     zones:
         How many zones vote.
     sites:

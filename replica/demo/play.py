@@ -337,4 +337,3 @@ async def until_connected(callers: dict[str, Caller], cluster: Cluster, within_s
     async with trio.open_nursery() as nursery:
         for node in cluster.sites:
             nursery.start_soon(until_mode, callers[node.name], "connected", within_s)
-

@@ -18,9 +18,10 @@ class Conflict(Struct, frozen=True):
 class DemoResult(Struct, frozen=True, kw_only=True):
     """Times in ms, None for what did not happen in this run.
 
-    `agreed` and `journalled`: what the callers were told first. `lost`: operations a caller holds a receipt for that some
-    store does not have, or has with another verdict. `duplicated`: acts that some store has more than once. `verdicts_total`:
-    operations that have exactly one verdict. All three are counted by laying the receipts beside the stores on disk.
+    `agreed` and `journalled`: what the callers were told first. `lost`: operations a caller holds a receipt for that
+    some store does not have, or has with another verdict. `duplicated`: acts that some store has more than once.
+    `verdicts_total`: operations that have exactly one verdict. All three come from laying the receipts beside the
+    stores on disk.
     """
 
     messages: int = 0

@@ -18,7 +18,7 @@ SHOWN_CONFLICTS = 20
 
 
 class Watch:
-    """What a run tells while it runs. Redrawn when something happens, by whoever makes it happen: no thread of its own."""
+    """What a run tells while it runs. Redrawn when something happens, by whoever makes it happen: it has no thread."""
 
     def __init__(self, console: Console) -> None:
         self.console = console

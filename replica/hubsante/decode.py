@@ -4,7 +4,7 @@ Both shapes come in: an EDXL-DE envelope with one or more contents, and a bare c
 All of a message is checked before any of it is read, envelope, headers and contents alike, so it is never half applied
 and its sender hears of every wrong place at once.
 
-Left out: time (an expired message is still an emergency's), routing (the caller's), and what a report does to the state.
+Left out: time (an expired message is still an emergency's), routing (the caller's), what a report does to the state.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def _read_body(body: Any, key: str, path: str, checker: Checker) -> Part | Mappi
     if case is not None and not (isinstance(case, str) and CASE_ID.accepts(case)):
         checker.report(join(path, "caseId"), CASE_ID.expected)
     elif key not in UNREAD and _document_case(body) is None:
-        checker.report(path, f"expected a type that is known or names its case ({_NAMING}); known: {_known()}")
+        checker.report(path, f"expected a type that names its case ({_NAMING}), or one of {_known()}")
     return body if len(checker.places) == before else None
 
 

@@ -10,7 +10,7 @@ from replica.cases.commands import Report
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """The EDXL-DE envelope. `recipients`: organisations, the one it is addressed to first, then those of the headers."""
+    """The EDXL-DE envelope. `recipients`: organisations, first the addressed one, then those of the headers."""
 
     distribution_id: str
     sender: str

@@ -7,8 +7,9 @@ elapsed"). Only after a restart while cut off is there nothing but the wall cloc
 and loses ties.
 
 A reading is `(wall_ms, counter)`. The counter keeps the order of what happens within one millisecond, as in any hybrid
-logical clock (Kulkarni and others, 2014), and carries one more fact: readings of a sure clock count from `SURE` upwards,
-those of an unsure one from 0. Where two readings have the same millisecond, the unsure one is therefore the lower.
+logical clock (Kulkarni and others, 2014), and carries one more fact: readings of a sure clock count from `SURE`
+upwards, those of an unsure one from 0. Where two readings have the same millisecond, the unsure one is therefore the
+lower.
 
 Left out: the clamp to the leader's time + 500 ms. It is decided where an operation is applied (cases), on every replica
 alike, since only the log knows the leader's time of the entry. A host that sleeps (a suspended laptop) stops the clock
@@ -27,7 +28,8 @@ AHEAD_MS = 500
 
 
 class SiteClock:
-    """Readings for new operations. `floor_ms`: the latest zone time this store knew of when it was opened, 0 for none."""
+    """Readings for new operations. `floor_ms`: the latest zone time this store knew of when it was opened, 0 for
+    none."""
 
     __slots__ = ("_anchor", "_last", "floor_ms")
 

@@ -1,16 +1,16 @@
 """A site that may be cut off, as one pure machine: events in, one `Todo` out (STYLE: decide here, act there).
 
 Its whole promise: a person at this site is never kept waiting and never refused because a cable is cut, is always told
-which of "agreed" and "kept here" it is, and every operation kept here gets one verdict, once, in order, whatever dies in
-between. The sixteen rules of docs/offline.md are what it takes; each is quoted where it is obeyed.
+which of "agreed" and "kept here" it is, and every operation kept here gets one verdict, once, in order, whatever dies
+in between. The sixteen rules of docs/offline.md are what it takes; each is quoted where it is obeyed.
 
     Issue → journal → Journalled → send → Arrived (the verdict, by the feed) → Flushed → trim
 
-Only one durable write is asked for at a time. What is issued meanwhile waits for the next one: that is the group commit,
-and it means that a write refused by a full disk never has a later one behind it that was taken.
+Only one durable write is asked for at a time. What is issued meanwhile waits for the next one: that is the group
+commit, and it means that a write refused by a full disk never has a later one behind it that was taken.
 
-The core's parts do not know each other: lives (openings, drains), journal (runs), replay (the window), receipts (callers),
-mode, clock, view. This file decides which of them an event concerns.
+The core's parts do not know each other: lives (openings, drains), journal (runs), replay (the window), receipts
+(callers), mode, clock, view. This file decides which of them an event concerns.
 
 Left out: the snapshot itself and the choice of zone (runtime), the bytes of operations (wire), what an operation does
 (cases). Later: a cluster's `generation` (a state that goes back is named here, not yet set aside).
@@ -18,12 +18,11 @@ Left out: the snapshot itself and the choice of zone (runtime), the bytes of ope
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from replica.cases import authority, queries, registry
-from replica.cases.commands import HandBack, Opening, Payload, Report, TakeOver, Tombstone
+from replica.cases.commands import Opening, Payload, Report, Tombstone
 from replica.cases.draft import drafted
 from replica.cases.operations import Operation, OperationId
 from replica.cases.records import Overlay, Records
@@ -50,12 +49,15 @@ from replica.offline.events import (
     Todo,
     TurnedAway,
 )
+from replica.offline.flushed import FlushedGate
 from replica.offline.freshness import Freshness
 from replica.offline.journal import Journal, Run, runs_found
 from replica.offline.mode import Change, ModeWatch
 from replica.offline.receipts import Callers
 from replica.offline.replay import Replay
+from replica.offline.shaping import Shapers
 from replica.offline.view import WorkingView
+from replica.offline.writing import Writing
 
 DEFAULT_BUDGET_MS = 250
 """A caller's budget where it names none, whatever the mode."""
@@ -66,7 +68,8 @@ IDLE_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class SiteConfig:
-    """Times and windows. `forgetful`: the journal does not outlive the process (a zone's own callers), so nobody is ever
+    """Times and windows. `forgetful`: the journal does not outlive the process (a zone's own callers), so nobody is
+    ever
     told that something is kept here."""
 
     cut_off_after_ms: int = 1500
@@ -79,27 +82,19 @@ class SiteConfig:
     forgetful: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Write:
-    """One durable write under way: what it holds, and what may be trimmed once it is done."""
-
-    number: int
-    operations: tuple[Operation, ...]
-    rewrites: tuple[Operation, ...]
-    trim: tuple[tuple[bytes, int], ...]
-
-
 class SiteCore:
     """One life of a site's store.
 
     * `site`: its organisation id. `incarnation`: 16 random bytes drawn for this opening (rule 2).
-    * `base`: the replicated state, live: the runtime puts an entry's records in place and then steps `Arrived`, with no read
+    * `base`: the replicated state, live: the runtime puts an entry's records in place and then steps `Arrived`, with no
+      read
       and no other event in between. `applied`: its (index, term).
     * `journal`: the records found on disk, in order; `damaged`: (incarnation, seq) of those that could not be read.
     * `latest`: the life before and its durable counter (rule 3); `lives.last_life` finds it.
     * `decided`: looks a verdict up in the local table; `zone_ms`: the latest zone time on disk, 0 for none.
 
-    Raises StoreDamaged where the journal has a gap. Nothing is decided before the first `todo()` was carried out: its journal
+    Raises StoreDamaged where the journal has a gap. Nothing is decided before the first `todo()` was carried out: its
+    journal
     holds this life's opening.
     """
 
@@ -131,26 +126,18 @@ class SiteCore:
         self._journal = Journal()
         self._callers = Callers()
         self._modes = ModeWatch(now_ms, config.cut_off_after_ms, config.stable_ms)
-        self._replay = Replay(
-            config.resend_ms, config.window_first, config.window_operations, config.window_bytes
-        )
+        self._replay = Replay(config.resend_ms, config.window_first, config.window_operations, config.window_bytes)
         self._view = WorkingView(base)
-        self._recent: dict[OperationId, tuple[int, Verdict]] = {}
-        """Verdicts that are not in the local table on disk yet."""
-        self._marks: deque[tuple[int, bytes, int]] = deque()
-        """(index, incarnation, last): how far the gate had counted as of an index that is not flushed yet."""
-        self._flushed: dict[bytes, int] = {}
-        """Per incarnation, how far the gate has counted in the *flushed* state (rule 15)."""
-        self._raising: set[OperationId] = set()
-        """Undecided own operations that may raise an epoch."""
+        self._writing = Writing(config.retry_journal_ms)
+        self._flushed = FlushedGate()
+        self._shapers = Shapers()
         self._drained: dict[bytes, int] = {}
+        """Incarnation → `closed_at`, of the lives whose records above that are in a drain (rule 8)."""
+        self._leftovers: dict[bytes, int] = {}
+        """Incarnation → the last of its records that are still on disk though a drain holds them."""
         self._backlog: dict[bytes, int] = {}
+        """What has to be decided before a return is complete: incarnation → number."""
         self._heard_commit = self._catch_up = 0
-        self._unwritten: list[Operation] = []
-        self._rewrites: dict[OperationId, Operation] = {}
-        self._trim_after: list[tuple[bytes, int]] = []
-        self._writing: _Write | None = None
-        self._retry_at_ms = now_ms
         self._number = 0
         self._send: list[Operation] = []
         self._decisions: list[Decision] = []
@@ -173,17 +160,18 @@ class SiteCore:
             # A drain was journalled in one write with every record it drains: those are in it, or decided.
             drained_from = self._drained.get(run.incarnation)
             if drained_from is not None and run.last > drained_from:
-                self._trim.append((run.incarnation, run.last))
+                self._leftovers[run.incarnation] = run.last
                 run.cut_after(drained_from)
             self._journal.open(run)
             stream = lives.stream_of(self.base, self.site, run.incarnation)
             if stream is not None:
                 run.decided = run.sent = stream.last
-                self._flushed[run.incarnation] = stream.last
+                self._flushed.opened(run.incarnation, stream.last)
         self._let_go()
         for operation in mended:
-            self._rewrite(operation, f"damaged journal record {operation.id}")
-        self._raising = {op.id for op in self._journal if isinstance(op.payload, TakeOver | HandBack)}
+            self._reword(operation, f"damaged journal record {operation.id}")
+        for operation in self._undecided_operations():
+            self._shapers.add(operation)
 
     def _open(self, latest: tuple[bytes, int] | None) -> None:
         """Rule 3: "seq 0 of the incarnation, journalled like any operation"."""
@@ -192,10 +180,12 @@ class SiteCore:
         clock = self._clock.read(self._now_ms, 0)
         opening = lives.opening(self.site, self.incarnation, latest, clock)
         self._journal.open(Run(self.incarnation, [opening])).durable = -1
-        self._unwritten.append(opening)
+        self._writing.add([opening])
+        self._shapers.add(opening)
 
     def _life_before_drain(self, drain: tuple[bytes, int]) -> tuple[bytes, int] | None:
-        """Which life came before, where the journal counted a drain last: the one that journalled beside it, else the one
+        """Which life came before, where the journal counted a drain last: the one that journalled beside it, else the
+        one
         that was drained, all of whose records above its closing have a number in the drain."""
         own = [run for run in self._journal.runs if not lives.is_drain(run.incarnation)]
         if own:
@@ -251,17 +241,17 @@ class SiteCore:
             or self._trim
             or self._notes
             or self._mode_out is not None
-            or self._can_write
+            or self._writing.can_start(self._now_ms)
         )
 
     def todo(self) -> Todo:
         """Everything that is wanted done now. Carry it out in the order its fields state."""
         self._number += 1
-        journal, rewrite = self._next_write() if self._can_write else ((), ())
+        write = self._writing.start(self._number) if self._writing.can_start(self._now_ms) else None
         todo = Todo(
             number=self._number,
-            journal=journal,
-            rewrite=rewrite,
+            journal=() if write is None else write.operations,
+            rewrite=() if write is None else write.rewrites,
             send=tuple(self._send),
             receipts=tuple(self._callers.ready),
             decisions=tuple(self._decisions),
@@ -281,7 +271,7 @@ class SiteCore:
             self._modes.deadline_ms(),
             self._replay.deadline_ms(),
             self._callers.deadline_ms(),
-            self._retry_at_ms if self._has_unwritten and self._writing is None else None,
+            self._writing.deadline_ms(),
         ]
         return min(at_ms for at_ms in due if at_ms is not None and at_ms > self._now_ms)
 
@@ -304,30 +294,30 @@ class SiteCore:
             self._callers.ready.append(TurnedAway(issue.token, why))
             return
         operation = self._operation(issue)
-        run = self._own
-        run.append(operation)
-        self._unwritten.append(operation)
-        self._retry_at_ms = self._now_ms
+        self._own.append(operation)
+        self._writing.add([operation])
+        self._writing.issued()
         self._view.add(operation)
-        if isinstance(issue.payload, TakeOver | HandBack):
-            self._raising.add(operation.id)
+        self._shapers.add(operation)
         self._callers.wait(issue.token, operation.id, issue.now_ms + max(0, issue.budget_ms))
 
     def _why_not(self, payload: Payload) -> str | None:
-        """Why this is turned away, before any journal. "A command is checked against authority first; cut off or not, an
+        """Why this is turned away, before any journal. "A command is checked against authority first; cut off or not,
+        an
         emergency's data is never refused." (DOMAIN.md)"""
         assert not isinstance(payload, Opening | Tombstone), f"{type(payload).__name__} is the core's own to issue"
         if self.fenced:
             return "another process has opened this site's identity: this one takes no more operations"
         if isinstance(payload, Report):
             return None
-        answer = authority.permitted(self.view(), self.site, payload, self.mode is not Mode.CUT_OFF)
+        records: Records = self.view() if self._shapers.may_change(payload) else self.base
+        answer = authority.permitted(records, self.site, payload, self.mode is not Mode.CUT_OFF)
         return answer.reason if answer.kind is authority.PermissionKind.REFUSED else None
 
     def _operation(self, issue: Issue) -> Operation:
         """Rule 1: id, the author's epoch, the index its state had, its clock, and what was done."""
         clock = self._clock.read(self._now_ms, issue.wall_ms)
-        records: Records = self.view() if self._raising else self.base
+        records: Records = self.view() if self._shapers.may_change_epochs else self.base
         return Operation(
             id=OperationId(self.site, self.incarnation, self._own.last + 1),
             epoch=authority.epoch_of(records, self.site),
@@ -336,112 +326,85 @@ class SiteCore:
             act_ms=issue.act_ms or clock.wall_ms,
             author=issue.author,
             payload=issue.payload,
-            have=max(0, self._flushed.get(self.incarnation, 0)),
+            have=max(0, self._flushed.last(self.incarnation)),
             key=issue.key,
         )
 
     # ------------------------------------------------------------------ the journal
 
-    @property
-    def _has_unwritten(self) -> bool:
-        return bool(self._unwritten or self._rewrites)
-
-    @property
-    def _can_write(self) -> bool:
-        return self._writing is None and self._has_unwritten and self._now_ms >= self._retry_at_ms
-
-    def _next_write(self) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
-        write = _Write(
-            self._number, tuple(self._unwritten), tuple(self._rewrites.values()), tuple(self._trim_after)
-        )
-        self._writing = write
-        self._unwritten, self._rewrites, self._trim_after = [], {}, []
-        return write.operations, write.rewrites
-
-    def _rewrite(self, operation: Operation, note: str) -> None:
+    def _reword(self, operation: Operation, note: str) -> None:
         """Put another wording in a record's place. Nothing of its life leaves before that is durable (rule 9)."""
         run = self._journal.run(operation.id.incarnation)
         if run is None or run.get(operation.id.seq) is None:
             return
         run.put(operation)
-        self._notes.append(note)
+        run.held = self._writing.reword(operation) or run.held
         self._view.invalidate()
-        if operation.id.seq <= run.durable:
-            run.held = True
-            self._rewrites[operation.id] = operation
-        else:
-            self._unwritten = [operation if held.id == operation.id else held for held in self._unwritten]
+        self._notes.append(note)
 
     def _journalled(self, number: int) -> None:
-        write = self._writing
-        if write is None or number < write.number:
+        write = self._writing.done(number)
+        if write is None:
             return
-        self._writing = None
-        self._trim += write.trim
         for operation in write.operations:
             run = self._journal.run(operation.id.incarnation)
-            if run is not None and operation.id.seq <= run.last:
-                run.durable = max(run.durable, operation.id.seq)
+            if run is not None:
+                run.durable = max(run.durable, min(operation.id.seq, run.last))
             self._callers.told.discard(operation.id)
             self._answer(operation.id)
-        again = {ident.incarnation for ident in self._rewrites}
         for operation in write.rewrites:
             run = self._journal.run(operation.id.incarnation)
             if run is not None:
-                run.held = operation.id.incarnation in again
+                run.held = self._writing.is_reworded(operation.id.incarnation)
+        self._leftovers.update(write.leftovers)
+        self._let_go()
         self._look_again()
 
     def _answer(self, operation: OperationId) -> None:
         """The receipt of a durable operation, as far as one can be given already."""
-        known = self._recent.get(operation)
-        if known is not None:
-            self._callers.agreed(operation, *known)
-        elif self._is_known_cut and not self.config.forgetful:
+        run = self._journal.run(operation.incarnation)
+        if run is None or operation.seq <= run.decided:
+            found = self.outcome(operation)
+            if found.verdict is not None:
+                self._callers.agreed(operation, found.index, found.verdict)
+        elif self.mode is Mode.CUT_OFF and self._modes.known and not self.config.forgetful:
+            # Nobody is made to wait for a line that is known to be cut.
             self._callers.kept(operation)
-
-    @property
-    def _is_known_cut(self) -> bool:
-        return self._modes.mode is Mode.CUT_OFF and self._modes.known
 
     def _journal_refused(self, number: int, problem: str) -> None:
         """A full disk: nothing of the write under way is there, and everything issued since came behind it.
 
-        Callers who still wait are told that it is surely not done, and those numbers are free again: they never left this
-        process. But a caller who was told `NotKnown` may ask for its operation by name, so that one keeps its number and is
+        Callers who still wait are told that it is surely not done, and those numbers are free again: they never left
+        this
+        process. But a caller who was told `NotKnown` may ask for its operation by name, so that one keeps its number
+        and is
         tried again; a number below it that was turned away is filled with a tombstone, since rule 5 allows no gap.
         """
-        write = self._writing
-        if write is None or number < write.number:
+        unwritten = self._writing.refused(number, self._now_ms)
+        if unwritten is None:
             return
-        self._writing = None
-        self._trim_after = [*write.trim, *self._trim_after]
-        for operation in write.rewrites:
-            run = self._journal.run(operation.id.incarnation)
-            if run is not None and run.get(operation.id.seq) is not None:
-                self._rewrites.setdefault(operation.id, operation)
-        self._unwritten = self._without_refused([*write.operations, *self._unwritten], problem)
-        self._retry_at_ms = self._now_ms + self.config.retry_journal_ms
-        self._view.invalidate()
-        self._look_again()
-
-    def _without_refused(self, unwritten: Sequence[Operation], problem: str) -> list[Operation]:
         kept_to = max((ident.seq for ident in self._callers.told if ident.incarnation == self.incarnation), default=0)
         remaining = []
         for operation in unwritten:
             ident = operation.id
-            waits = self._callers.waits_for(ident)
-            if waits:
-                self._callers.turned_away(ident, problem, full=True)
-                self._raising.discard(ident)
-            if not waits or ident.incarnation != self.incarnation:
-                remaining.append(operation)
-            elif ident.seq <= kept_to:
+            run = self._journal.run(ident.incarnation)
+            present = None if run is None else run.get(ident.seq)
+            if present is None:
+                continue
+            if not self._callers.waits_for(ident):
+                remaining.append(present)
+                continue
+            self._callers.turned_away(ident, problem, full=True)
+            self._shapers.remove(ident)
+            if ident.seq <= kept_to or ident.incarnation != self.incarnation:
                 filler = lives.tombstone(ident, "turned away: the disk was full")
-                self._own.put(filler)
+                self._journal.put(filler)
                 remaining.append(filler)
-        last = max((op.id.seq for op in remaining if op.id.incarnation == self.incarnation), default=self._own.durable)
-        self._own.cut_after(last)
-        return remaining
+        own = [operation.id.seq for operation in remaining if operation.id.incarnation == self.incarnation]
+        self._own.cut_after(max(own, default=self._own.durable))
+        self._writing.keep(remaining)
+        self._view.invalidate()
+        self._look_again()
 
     # ------------------------------------------------------------------ what the feed brings
 
@@ -457,13 +420,14 @@ class SiteCore:
                 opened = opened or decided.id.seq == 0
         if opened:
             self._look_again()
+        if any(ident.site == self.site for ident, _ in effects.held):
+            self._replay.hinted(self._now_ms)
 
     def _own_decided(self, ident: OperationId, index: int, verdict: Verdict) -> None:
         """A verdict on an operation of this site, whichever of its lives issued it."""
         self._decisions.append(Decision(ident, index, verdict))
-        self._recent[ident] = (index, verdict)
-        self._raising.discard(ident)
-        self._marks.append((self._applied[0], ident.incarnation, ident.seq))
+        self._flushed.decided(self._applied[0], ident, index, verdict)
+        self._shapers.remove(ident)
         run = self._journal.run(ident.incarnation)
         if run is None:
             return
@@ -485,41 +449,39 @@ class SiteCore:
             run.decided = min(run.decided, last)
             for operation in list(run.after(run.decided)):
                 if operation.id.seq <= last:
-                    self._own_decided(operation.id, *self._verdict_in_state(operation.id))
+                    self._own_decided(operation.id, 0, self._verdict_in_state(operation.id))
         if went_back:
-            self._marks.clear()
-            self._flushed = {}
+            self._flushed.went_back()
             self._replay.rewind(self._now_ms, self._journal)
         self._look_again()
 
-    def _verdict_in_state(self, ident: OperationId) -> tuple[int, Verdict]:
-        """"A number ≤ `last` with no kept verdict was applied"; its index is not known any more, then."""
-        kept = queries.verdict_of(self.base, ident)
-        return (0, Verdict(VerdictKind.APPLIED)) if kept is None else kept
+    def _verdict_in_state(self, ident: OperationId) -> Verdict:
+        """ "A number ≤ `last` with no kept verdict was applied." The index it had is not known any more."""
+        return queries.verdict_of(self.base, ident) or Verdict(VerdictKind.APPLIED)
 
     def _flushed_to(self, index: int) -> None:
-        """Rule 15: "Trim only what the gate calls duplicate in the *flushed* state." What the gate had counted by `index`."""
-        while self._marks and self._marks[0][0] <= index:
-            _, incarnation, last = self._marks.popleft()
-            self._flushed[incarnation] = max(last, self._flushed.get(incarnation, -1))
-        self._recent = {ident: known for ident, known in self._recent.items() if known[0] > index}
+        self._flushed.flushed(index)
         self._let_go()
 
     def _let_go(self) -> None:
-        """Trim, as far as the flushed state allows."""
+        """Trim (rule 15): "only what the gate calls duplicate in the *flushed* state … look again after each fsync and
+        flush"."""
+        for incarnation, closed_at in sorted(self._drained.items()):
+            if incarnation in self._leftovers and self._flushed.last(incarnation) >= closed_at:
+                self._trim.append((incarnation, self._leftovers.pop(incarnation)))
         for run in list(self._journal.runs):
-            upto = min(self._flushed.get(run.incarnation, -1), run.durable)
+            upto = min(self._flushed.last(run.incarnation), run.durable)
             if run.operations and run.first <= upto:
                 self._trim.append((run.incarnation, upto))
-                run.drop_through(upto)
-                self._rewrites = {ident: op for ident, op in self._rewrites.items() if not _is_in(ident, run, upto)}
+                self._writing.forget(operation.id for operation in run.drop_through(upto))
             if not run.operations and run.incarnation != self.incarnation:
                 self._journal.close(run)
 
     # ------------------------------------------------------------------ lives: restored, fenced, drained
 
     def _look_again(self) -> None:
-        """What the state says of this site's lives: after each opening of this site that was agreed, and each replacement."""
+        """What the state says of this site's lives: after each opening of this site that was agreed, and each
+        replacement."""
         current, restored = lives.current_of(self.base, self.site)
         if restored and not self.restored:
             self.restored = True
@@ -530,7 +492,7 @@ class SiteCore:
         if own is not None and own.closed_at is not None and not self.fenced:
             self.fenced = True
             self._notes.append(f"fenced: {'nobody' if current is None else current.hex()} is this site's life now")
-        if self._writing is None:
+        if not self._writing.is_under_way:
             for run in list(self._journal.runs):
                 self._drain(run)
 
@@ -542,43 +504,42 @@ class SiteCore:
         again = lives.reopened(self.base, first)
         if again is not None:
             self.restored = True
-            self._rewrite(again, f"restored: {run.incarnation.hex()} opens in place of another life")
+            self._reword(again, f"restored: {run.incarnation.hex()} opens in place of another life")
 
     def _drain(self, run: Run) -> None:
-        """Rule 8: "sends its *closed* records, unsynced ones too, under a `drain` incarnation". Also the closed records of an
+        """Rule 8: "sends its *closed* records, unsynced ones too, under a `drain` incarnation". Also the closed records
+        of an
         earlier life of this store, which nobody else may have. Never while a write is under way: it may be refused."""
         stream = lives.stream_of(self.base, self.site, run.incarnation)
         if stream is None or stream.closed_at is None or run.last <= stream.closed_at:
             return
-        closed_at, durable, last = stream.closed_at, run.durable, run.last
+        closed_at, durable = stream.closed_at, run.durable
         closed = run.cut_after(closed_at)
-        if durable > closed_at:
-            self._trim_after.append((run.incarnation, min(durable, last)))
-        gone = {operation.id for operation in closed}
-        self._unwritten = [operation for operation in self._unwritten if operation.id not in gone]
-        self._rewrites = {ident: operation for ident, operation in self._rewrites.items() if ident not in gone}
+        self._writing.forget(operation.id for operation in closed)
         drained = lives.relabelled(self.site, closed, run.incarnation, closed_at)
         self._drained[run.incarnation] = closed_at
         for before, after in zip(closed, drained[1:], strict=True):
             self._callers.renamed(before.id, after.id)
-            if before.id in self._raising:
-                self._raising.remove(before.id)
-                self._raising.add(after.id)
+            self._shapers.remove(before.id)
         self._journal_drain(drained)
+        if durable > closed_at:
+            self._writing.leave(run.incarnation, durable)
         self._notes.append(f"drained: {len(closed)} records of {run.incarnation.hex()} above {closed_at}")
+        self._replay.rewind(self._now_ms, self._journal)
         self._view.invalidate()
 
     def _journal_drain(self, drained: Sequence[Operation]) -> None:
+        """Somebody with the same records may have drained them already: what the gate has counted is decided."""
         run = self._journal.open(Run(drained[0].id.incarnation, drained))
         run.durable = -1
-        self._unwritten += drained
+        self._writing.add(drained)
         stream = lives.stream_of(self.base, self.site, run.incarnation)
-        if stream is None:
-            return
-        # Somebody with the same records drained them already. What the gate has counted is decided.
+        last = -1 if stream is None else stream.last
         for operation in drained:
-            if operation.id.seq <= stream.last:
-                self._own_decided(operation.id, *self._verdict_in_state(operation.id))
+            if operation.id.seq <= last:
+                self._own_decided(operation.id, 0, self._verdict_in_state(operation.id))
+            else:
+                self._shapers.add(operation)
 
     # ------------------------------------------------------------------ the line and the mode
 
@@ -662,9 +623,10 @@ class SiteCore:
         )
 
     def outcome(self, operation: OperationId) -> Outcome:
-        """What became of an operation of this site, of this life or an earlier one; a closed one is found under its drain."""
+        """What became of an operation of this site, of this life or an earlier one; a closed one is found under its
+        drain."""
         operation = self._present_id(operation)
-        known = self._recent.get(operation) or self._decided(operation)
+        known = self._flushed.verdict(operation) or self._decided(operation)
         if known is not None:
             return Outcome("agreed", *known)
         if self._journal.is_durable(operation):
@@ -673,7 +635,7 @@ class SiteCore:
                 return Outcome("unknown" if self.config.forgetful else "journalled")
         stream = lives.stream_of(self.base, operation.site, operation.incarnation)
         if stream is not None and operation.seq <= stream.last:
-            return Outcome("agreed", *self._verdict_in_state(operation))
+            return Outcome("agreed", 0, self._verdict_in_state(operation))
         return Outcome("unknown")
 
     @property
@@ -699,7 +661,3 @@ class SiteCore:
         if self.mode is not Mode.CUT_OFF:
             return None
         return 0 if confirmed_ms is None else self._clock.zone_ms(confirmed_ms) or 0
-
-
-def _is_in(ident: OperationId, run: Run, upto: int) -> bool:
-    return ident.incarnation == run.incarnation and ident.seq <= upto

@@ -4,9 +4,10 @@ A *run* is what one incarnation journalled: numbers without a gap, the opening (
 
     trimmed … first … decided … sent … durable … last
 
-`decided` is the gate's own number (rule 5: "`seq ≤ last` → duplicate"), so acknowledgement needs no bookkeeping of its own:
-whatever the gate calls duplicate has its verdict. Records between `first` and `decided` are kept until the *flushed* state
-calls them duplicate as well (rule 15); until then a crash could still take their effects from this site's view.
+`decided` is the gate's own number (rule 5: "`seq ≤ last` → duplicate"), so acknowledgement needs no bookkeeping of its
+own: whatever the gate calls duplicate has its verdict. Records between `first` and `decided` are kept until the
+*flushed* state calls them duplicate as well (rule 15); until then a crash could still take their effects from this
+site's view.
 
 Left out: bytes and positions (storage), and what may be sent when (replay.py).
 """
@@ -60,12 +61,13 @@ class Run:
         for at in range(max(0, seq + 1 - self.first), len(self.operations)):
             yield self.operations[at]
 
-    def drop_through(self, seq: int) -> None:
-        """Let the records up to `seq` go: they are trimmed."""
-        gone = min(seq - self.first + 1, len(self.operations))
-        if gone > 0:
-            del self.operations[:gone]
-            self.first += gone
+    def drop_through(self, seq: int) -> list[Operation]:
+        """Let the records up to `seq` go: they are trimmed. Returns them."""
+        count = max(0, min(seq - self.first + 1, len(self.operations)))
+        gone = self.operations[:count]
+        del self.operations[:count]
+        self.first += count
+        return gone
 
     def cut_after(self, seq: int) -> list[Operation]:
         """Take the records above `seq` out. Their numbers are free again, or used up elsewhere: the caller knows."""
@@ -119,6 +121,10 @@ class Journal:
     def get(self, operation: OperationId) -> Operation | None:
         run = self._by_incarnation.get(operation.incarnation)
         return None if run is None else run.get(operation.seq)
+
+    def put(self, operation: Operation) -> None:
+        """Another wording of a record that is held."""
+        self._by_incarnation[operation.id.incarnation].put(operation)
 
     def is_durable(self, operation: OperationId) -> bool:
         """Whether the record is held and durable."""

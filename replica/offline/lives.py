@@ -1,19 +1,23 @@
 """Lives of a store: openings, restored backups, clones, and records that cannot be read any more (rules 2, 3, 6, 7, 8).
 
-Every opening of a store is a new life, an *incarnation*: a random value nobody else can draw. Its opening says which life
-came before and how far that one had counted; the gate does the rest. Three things go wrong in practice, and each has its
-answer here:
+Every opening of a store is a new life, an *incarnation*: a random value nobody else can draw. Its opening says which
+life came before and how far that one had counted; the gate does the rest. Three things go wrong in practice, and each
+has its answer here:
 
-* **A restored or emptied store**: its opening is *stale*, because another life is current. It is written anew, replacing that
+* **A restored or emptied store**: its opening is *stale*, because another life is current. It is written anew,
+  replacing that
   one (rule 7).
-* **A clone, or a process that was replaced**: its records are *closed*. They are sent as a stranger's, under a drain (rule 8).
-* **A damaged record**: a tombstone takes its number (else rule 5 waits for ever). A damaged opening is made again from what
+* **A clone, or a process that was replaced**: its records are *closed*. They are sent as a stranger's, under a drain
+  (rule 8).
+* **A damaged record**: a tombstone takes its number (else rule 5 waits for ever). A damaged opening is made again from
+  what
   is known: the life before it, and how far that is known to have counted.
 
-A drain's incarnation is not drawn but *derived* from what it drains: (closed incarnation, `closed_at`), both of which the
-agreed log has fixed for ever. So whoever drains the same records does so under the same ids, and the gate takes each once:
-a process that is killed while draining and drains again, and equally a backup that is restored later and finds the same
-records closed once more. With a random one the second would be a stranger's new operations, applied twice.
+A drain's incarnation is not drawn but *derived* from what it drains: (closed incarnation, `closed_at`), both of which
+the agreed log has fixed for ever. So whoever drains the same records does so under the same ids, and the gate takes
+each once: a process that is killed while draining and drains again, and equally a backup that is restored later and
+finds the same records closed once more. With a random one the second would be a stranger's new operations, applied
+twice.
 
 Left out: taking the clone's operations again after it was fenced. A person has to look at a second process first.
 """
@@ -34,7 +38,8 @@ from replica.cases.state import Stream
 from replica.offline.journal import Run
 
 DRAIN_MARK = b"\0drain\0\0"
-"""How a drain's incarnation begins. A random one begins so once in 2^64 openings; it would then only be asked for again."""
+"""How a drain's incarnation begins. A random one begins so once in 2^64 openings; it would then only be asked for
+again."""
 
 
 def stream_of(records: Records, site: str, incarnation: bytes) -> Stream | None:
@@ -59,7 +64,8 @@ def is_drain(incarnation: bytes) -> bool:
 
 
 def last_life(incarnations: Iterable[tuple[bytes, int]]) -> tuple[bytes, int] | None:
-    """The life a store had before this opening, with its durable counter (rule 3), out of every incarnation the journal has
+    """The life a store had before this opening, with its durable counter (rule 3), out of every incarnation the journal
+    has
     counted, in order: the last that is no drain. None for a new store."""
     lives = [life for life in incarnations if not is_drain(life[0])]
     return lives[-1] if lives else None
@@ -68,7 +74,8 @@ def last_life(incarnations: Iterable[tuple[bytes, int]]) -> tuple[bytes, int] | 
 def opening(site: str, incarnation: bytes, before: tuple[bytes, int] | None, clock: HybridTime) -> Operation:
     """The opening of a new life. `before`: the life before it, and that one's durable counter.
 
-    It claims to replace its own predecessor. Where another life is current, the gate will say stale: that is how a restored
+    It claims to replace its own predecessor. Where another life is current, the gate will say stale: that is how a
+    restored
     backup is found out (rule 7).
     """
     prev, prev_last = (None, 0) if before is None else before
@@ -87,7 +94,8 @@ def reopened(records: Records, operation: Operation) -> Operation | None:
 
 
 def relabelled(site: str, closed: Sequence[Operation], source: bytes, closed_at: int) -> list[Operation]:
-    """The drain of `closed`, the records of `source` above `closed_at`: its opening, and each record under its new number.
+    """The drain of `closed`, the records of `source` above `closed_at`: its opening, and each record under its new
+    number.
 
     What the author had seen, its epoch and clock stay. `have` goes: it counted another incarnation's verdicts.
     """
@@ -111,7 +119,9 @@ def tombstone(operation: OperationId, problem: str) -> Operation:
     return Operation(operation, 0, 0, HybridTime(0, 0), 0, operation.site, Tombstone(problem))
 
 
-def mend(records: Records, site: str, found: Sequence[Operation], damaged: Sequence[tuple[bytes, int]]) -> list[Operation]:
+def mend(
+    records: Records, site: str, found: Sequence[Operation], damaged: Sequence[tuple[bytes, int]]
+) -> list[Operation]:
     """What stands in for the damaged records of a journal, given as (incarnation, seq)."""
     tops: dict[bytes, int] = {}
     for operation in found:
@@ -128,7 +138,8 @@ def mend(records: Records, site: str, found: Sequence[Operation], damaged: Seque
 
 
 def _opening_again(records: Records, ident: OperationId, tops: dict[bytes, int]) -> Operation:
-    """A damaged opening, made again. Its predecessor is the life before it in the journal, else the one that is current."""
+    """A damaged opening, made again. Its predecessor is the life before it in the journal, else the one that is
+    current."""
     if is_drain(ident.incarnation):
         return _drain_opening_again(records, ident, tops)
     before: tuple[bytes, int] | None = None
@@ -157,7 +168,8 @@ def _drain_opening_again(records: Records, ident: OperationId, tops: dict[bytes,
 
 
 def drains_in(runs: Sequence[Run], records: Records, site: str) -> dict[bytes, int]:
-    """Incarnation → the number from which on its records are drained, for every drain in the journal. Known from its opening,
+    """Incarnation → the number from which on its records are drained, for every drain in the journal. Known from its
+    opening,
     or from the state once that is trimmed."""
     found: dict[bytes, int] = {}
     for run in runs:

@@ -1,9 +1,9 @@
 """Whether this site is connected: a table of five transitions, entered and left without an operator.
 
-`CONNECTED → CUT_OFF → REPLAYING → CONNECTED`. What moves it is *confirmation*: a heartbeat of the feed that carries what a
-quorum has confirmed (term, commit, the leader's time). An open socket is none, and neither is a zone node that is cut off
-from the other zones itself and goes on repeating the leader's last word: a heartbeat that says nothing new on its line is
-not counted.
+`CONNECTED → CUT_OFF → REPLAYING → CONNECTED`. What moves it is *confirmation*: a heartbeat of the feed that carries
+what a quorum has confirmed (term, commit, the leader's time). An open socket is none, and neither is a zone node that
+is cut off from the other zones itself and goes on repeating the leader's last word: a heartbeat that says nothing new
+on its line is not counted.
 
 Damping. A line that flaps fifty times a minute must not make the mode flap with it (MUST_SURVIVE.md, O10):
 
@@ -142,9 +142,7 @@ class ModeWatch:
         yet moves: it counts from its second heartbeat on the same line.
         """
         beat = (term, leader_ms, commit)
-        fresh = beat > self._beat or (
-            self._line_beat is not None and beat != self._line_beat and term >= self._beat[0]
-        )
+        fresh = beat > self._beat or (self._line_beat is not None and beat != self._line_beat and term >= self._beat[0])
         self._line_beat = beat
         if not fresh:
             return False, None

@@ -1,10 +1,11 @@
 """Who waits for what: callers and their budgets, and what each may be told (rule 9).
 
-"No receipt of either kind before the local fsync." A caller is told `Agreed` once the verdict is here *and* the record is
-durable here; `KeptHere` when the budget is over, or at once where the line is known to be cut; `NotKnown` when the budget is
-over and the disk has not answered. There is no other success, and nobody is told twice.
+"No receipt of either kind before the local fsync." A caller is told `Agreed` once the verdict is here *and* the record
+is durable here; `KeptHere` when the budget is over, or at once where the line is known to be cut; `NotKnown` when the
+budget is over and the disk has not answered. There is no other success, and nobody is told twice.
 
-An operation whose caller was told `NotKnown` stays what it is, under its number, for ever: somebody may ask for it by name.
+An operation whose caller was told `NotKnown` stays what it is, under its number, for ever: somebody may ask for it by
+name.
 """
 
 from __future__ import annotations

@@ -453,7 +453,9 @@ class Raft:
                 return
             case Heard.READMITTED:
                 rebuild.end(state, leader, reply.frm)
-            case Heard.WHOLE | Heard.REBUILDING:
+            case Heard.REBUILDING:
+                rebuild.go_on(leader, reply)
+            case Heard.WHOLE:
                 pass
         leader.progress[reply.frm].heard_ms = state.now_ms
         if isinstance(reply, AppendReply):

@@ -120,8 +120,10 @@ def answer_pre_vote(state: State, ask: PreVote) -> Judgement:
     judgement = judge_pre_vote(state, ask)
     term = ask.term if judgement.granted else state.term
     state.send(PreVoteReply(state.node, ask.frm, term, judgement.granted))
-    what = "pre-vote-granted" if judgement.granted else "pre-vote-refused"
-    state.note(what, term=ask.term, to=ask.frm, why=judgement.why)
+    if state.judged.get(ask.frm) != (ask.term, judgement.why):
+        state.judged[ask.frm] = (ask.term, judgement.why)
+        what = "pre-vote-granted" if judgement.granted else "pre-vote-refused"
+        state.note(what, term=ask.term, to=ask.frm, why=judgement.why)
     return judgement
 
 

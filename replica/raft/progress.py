@@ -146,11 +146,10 @@ class Progress:
         self.next_index = next_index
         self.sees(Sign.REJECTED)
 
-    def overdue(self, now_ms: int, probe_patience_ms: int, patience_ms: int) -> bool:
+    def overdue(self, now_ms: int, patience_ms: int) -> bool:
         """Whether what is on the way has been for so long that it must be taken for lost."""
-        if self.probe_sent_ms is not None:
-            return now_ms - self.probe_sent_ms >= probe_patience_ms
-        return bool(self.inflight) and now_ms - self.inflight[0].sent_ms >= patience_ms
+        oldest_ms = self.inflight[0].sent_ms if self.inflight else self.probe_sent_ms
+        return oldest_ms is not None and now_ms - oldest_ms >= patience_ms
 
     def forget(self, next_index: Index) -> None:
         """It lost its store: nothing it said before holds (D10). Ask from the start of all knowledge."""

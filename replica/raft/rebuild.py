@@ -42,7 +42,7 @@ from enum import Enum
 
 from replica.raft.messages import AppendReply, HeartbeatReply, Readmit
 from replica.raft.quorum import voters
-from replica.raft.state import Leader, Readmission, State
+from replica.raft.state import NOT_SENT, Leader, Readmission, State
 from replica.raft.types import Index, NodeId
 
 
@@ -87,10 +87,17 @@ def end(state: State, leader: Leader, peer: NodeId) -> None:
     state.note("readmitted", peer=peer, term=state.term)
 
 
+def go_on(leader: Leader, reply: AppendReply | HeartbeatReply) -> None:
+    """It is still rebuilding. If it answers so to a heartbeat sent after its Readmit, that was lost: send another."""
+    readmission = leader.readmissions[reply.frm]
+    if isinstance(reply, HeartbeatReply) and reply.context > readmission.sent_round:
+        readmission.sent_round = NOT_SENT
+
+
 def readmit_ready(state: State, leader: Leader) -> None:
-    """Send `Readmit` to each node for which all conditions hold, once per heartbeat round until it answers."""
+    """Send `Readmit` to each node for which all conditions hold."""
     for peer, readmission in leader.readmissions.items():
-        if readmission.sent_round < leader.round and _is_ready(state, leader, peer, readmission.index):
+        if readmission.sent_round == NOT_SENT and _is_ready(state, leader, peer, readmission.index):
             readmission.sent_round = leader.round
             state.send(Readmit(state.node, peer, state.term, readmission.life))
 
@@ -109,7 +116,9 @@ def _has_acknowledged(state: State, leader: Leader, voter: NodeId, index: Index)
 
 def obey(state: State, readmit: Readmit) -> bool:
     """The node's side: whether it was readmitted. Durable before anything it says from now on leaves."""
-    if not state.hard.rebuilding or readmit.life != state.life or readmit.frm != state.leader:
+    if not state.hard.rebuilding:
+        return False
+    if readmit.life != state.life or readmit.frm != state.leader:
         state.note("readmit-ignored", frm=readmit.frm, term=readmit.term)
         return False
     state.promise(vote=readmit.frm, rebuilding=False)

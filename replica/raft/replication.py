@@ -29,10 +29,6 @@ from replica.raft.ready import Accepted, Refusal
 from replica.raft.state import Leader, State
 from replica.raft.types import Entry, EntryKind, Index, NodeId
 
-PROBE_PATIENCE_HEARTBEATS = 2
-"""After how many heartbeat intervals an unanswered probe is sent again, if heartbeats are answered meanwhile."""
-
-
 # ---- the follower's side
 
 
@@ -166,12 +162,13 @@ def _meeting_point(state: State, reply: AppendReply) -> Index:
 def receive_heartbeat_reply(state: State, leader: Leader, reply: HeartbeatReply) -> None:
     """It lives. If what we sent it has been unanswered for long, that was lost: ask again.
 
-    "Followers crash or run slowly, or network packets are lost: the leader retries indefinitely" (5.3). Patience with a
-    pipeline is an election timeout, because a slow disk answers late and sending all again would not make it faster.
+    "If followers crash or run slowly, or if network packets are lost, the leader retries AppendEntries RPCs
+    indefinitely" (5.3). Patience is a whole election timeout: a heartbeat is answered at once and an Append after the
+    disk, and a slow disk grows no faster by having all of it sent again. (Where the connection broke, `PeerFound`
+    comes first.)
     """
     progress = leader.progress[reply.frm]
-    probe_patience_ms = PROBE_PATIENCE_HEARTBEATS * state.config.heartbeat_interval_ms
-    if progress.overdue(state.now_ms, probe_patience_ms, state.config.election_timeout_ms):
+    if progress.overdue(state.now_ms, state.config.election_timeout_ms):
         progress.sees(Sign.OVERDUE)
 
 

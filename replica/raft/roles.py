@@ -24,12 +24,15 @@ def become_follower(state: State, term: Term, leader: NodeId, why: str) -> None:
     assert term >= state.term, f"follower of term {term} below {state.term}"
     if isinstance(state.role, Leader):
         state.note("stepped-down", term=state.term, why=why)
-    if term > state.term or leader != NOBODY:
+    before = state.term
+    if term > before or leader != NOBODY:
         state.attempts = 0
-    if term > state.term:
+    if term > before:
         state.promise(term=term, vote=NOBODY)
+    known = isinstance(state.role, Follower) and (state.role.leader, term) == (leader, before)
     state.role = Follower(leader, state.now_ms, state.draw_election_deadline())
-    state.note("became-follower", term=term, leader=leader, why=why)
+    if not known:
+        state.note("became-follower", term=term, leader=leader, why=why)
 
 
 def become_pre_candidate(state: State) -> None:

@@ -26,6 +26,10 @@ from replica.raft.ready import Accepted, Refusal, Refused
 from replica.raft.types import NOBODY, HardState, Index, Membership, NodeId, RaftConfig, Role, Term
 
 
+NOT_SENT = -1
+"""No round of heartbeats."""
+
+
 @dataclass(slots=True)
 class Follower:
     leader: NodeId
@@ -62,8 +66,8 @@ class Readmission:
     """An entry of this leader's term appended after that start was heard."""
     round: int
     """The heartbeat round that was the latest then."""
-    sent_round: int = -1
-    """The round in which Readmit was last sent."""
+    sent_round: int = NOT_SENT
+    """The round that was the latest when Readmit was sent."""
 
 
 @dataclass(slots=True)
@@ -122,6 +126,8 @@ class State:
     """Only rises. Everything up to here is decided for ever."""
     attempts: int = 0
     """How often this node has begun a pre-vote since it last heard a leader or saw a new term."""
+    judged: dict[NodeId, tuple[Term, str]] = field(default_factory=dict)
+    """What was last said to each who asked for a pre-vote. They ask again and again; the note is taken once."""
     life: int = 0
     """Which start of a node that lost its store this is; 0 for a node that did not."""
     outbox: Outbox = field(default_factory=Outbox)

@@ -201,6 +201,6 @@ def _answer(receipt: events.Receipt | None) -> events.Agreed | events.KeptHere:
             raise Closed("this node closed before an answer; ask again by the idempotency key")
 
 
-def desk_config(timing: Timing) -> CoreConfig:
+def desk_config(timing: Timing, *, forgetful: bool = False) -> CoreConfig:
     """The core's configuration out of the file's."""
     return CoreConfig(cut_off_after_ms=timing.cut_off_after_ms, stable_ms=timing.stable_ms, resend_ms=timing.resend_ms)

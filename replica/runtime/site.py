@@ -21,6 +21,7 @@ from replica.config import SiteConfig
 from replica.errors import RemoteProtocolError, ReplicaError
 from replica.offline import events
 from replica.offline.core import SiteCore
+from replica.offline.lives import last_life
 from replica.runtime.bell import now_ms
 from replica.runtime.desk import Desk, Done, desk_config
 from replica.runtime.disk import Disk
@@ -33,6 +34,9 @@ from replica.wire import Identity
 from replica.wire.operation_codec import decode_operation, decode_verdict, encode_verdict
 
 READ_AT_ONCE = 1000
+ZONE_MS = b"zone-ms"
+"""Where the local table keeps the last zone time: a site that starts while cut off begins its clock there."""
+KEEP_ZONE_MS_EVERY = 5_000
 
 
 class DiskJournal:
@@ -64,6 +68,7 @@ class SiteNode:
         self._disk = disk
         self.store = store
         self.state = State(store.state)
+        self._zone_ms = int.from_bytes(self.state.local(ZONE_MS) or b"", "big")
         journal, damaged = read_journal(store)
         for record in damaged:
             log.error("journal-record-damaged", operation=f"{config.site.name}/{record[0].hex()}/{record[1]}")
@@ -73,12 +78,12 @@ class SiteNode:
             base=self.state,
             applied=(self.state.index, self.state.term),
             journal=journal,
-            latest=store.journal.latest_incarnation(),
+            latest=last_life(store.journal.incarnations()),
             config=desk_config(config.timing),
             now_ms=now_ms(),
             decided=self.decided,
-            mint=lambda: secrets.token_bytes(16),
             damaged=damaged,
+            zone_ms=self._zone_ms,
         )
         self.line = Line(config, me, self, log)
         self.desk = Desk(core, DiskJournal(disk), self.line.submit, self._keep, log, config.limits.waiting_operations)
@@ -100,6 +105,9 @@ class SiteNode:
 
     def event(self, event: events.Event) -> None:
         """Something the line noticed."""
+        if isinstance(event, events.Heard) and event.leader_ms >= self._zone_ms + KEEP_ZONE_MS_EVERY:
+            self._zone_ms = event.leader_ms
+            self.state.put_local(ZONE_MS, event.leader_ms.to_bytes(8, "big"))
         self.desk.step(event)
 
     def arrived(self, effects: Effects) -> None:

@@ -93,10 +93,9 @@ class ZoneNode:
             applied=(self.state.index, self.state.term),
             journal=(),
             latest=latest,
-            config=desk_config(self.config.timing),
+            config=desk_config(self.config.timing, forgetful=True),
             now_ms=now_ms(),
             decided=lambda operation: None,
-            mint=lambda: secrets.token_bytes(16),
         )
         return Desk(core, ForgetfulJournal(), self.submit, lambda decisions: None, self.log, 100_000)
 

@@ -121,7 +121,9 @@ def _check_transactions(path: Path, even: _Meta, odd: _Meta) -> None:
     numbers = (even.transaction, odd.transaction)
     in_turn = abs(numbers[0] - numbers[1]) == 1 and numbers[0] % 2 == 0
     if not in_turn and numbers != (0, 0):
-        raise StoreDamaged(str(path), f"its head names transactions {numbers[0]} and {numbers[1]}, which is out of turn")
+        raise StoreDamaged(
+            str(path), f"its head names transactions {numbers[0]} and {numbers[1]}, which is out of turn"
+        )
 
 
 def _walk(path: Path, *, cut_short: bool, size: int) -> None:

@@ -33,6 +33,7 @@ from replica.errors import (
 )
 from replica.wire.limits import (
     MAX_HUB_MESSAGE_BYTES,
+    MAX_OPERATION_TEXT,
     MAX_TEXT,
     Budget,
     Count,
@@ -46,6 +47,8 @@ from replica.wire.pieces import cut
 
 MAX_PLACES: Final = 1000
 """Wrong places named in one failure. Nobody reads on after that."""
+MAX_PLACE_TEXT: Final = 500
+"""Characters of a path or a problem among them: a thousand places still fit one frame, in any script."""
 DEFAULT_BUDGET_MS: Final = 250
 """How long a caller waits for the quorum before "journalled" is the answer."""
 
@@ -220,12 +223,21 @@ def failure_of(request: int, error: ReplicaError) -> Failure:
     text = _clean(str(error))
     match error:
         case InvalidMessage():
-            places = tuple((_clean(place.path), _clean(place.problem)) for place in error.places[:MAX_PLACES])
+            places = tuple(
+                (_clean(place.path, MAX_PLACE_TEXT), _clean(place.problem, MAX_PLACE_TEXT))
+                for place in error.places[:MAX_PLACES]
+            )
             return Failure(request, "invalid-message", text, places=places)
         case Overloaded():
             return Failure(request, "overloaded", text, retry_after_ms=min(max(error.retry_after_ms, 0), 3_600_000))
         case OutcomeUnknown():
-            return Failure(request, "outcome-unknown", text, definite=False, operation=_clean(str(error.operation)))
+            return Failure(
+                request,
+                "outcome-unknown",
+                text,
+                definite=False,
+                operation=_clean(str(error.operation), MAX_OPERATION_TEXT),
+            )
         case ConfigError():
             return Failure(request, "error", text)
     for kind, known in _KINDS.items():
@@ -234,9 +246,9 @@ def failure_of(request: int, error: ReplicaError) -> Failure:
     return Failure(request, "error", text, definite=error.definite)
 
 
-def _clean(text: str) -> str:
+def _clean(text: str, most: int = MAX_TEXT) -> str:
     """What the wire can carry: not too long, and without the lone surrogates that a quoted input may hold."""
-    return text[:MAX_TEXT].encode("utf-8", "backslashreplace").decode()[:MAX_TEXT]
+    return text[:most].encode("utf-8", "backslashreplace").decode()[:most]
 
 
 def error_of(failure: Failure) -> ReplicaError:

@@ -74,6 +74,9 @@ MAX_TEXT: Final = 4000
 INCARNATION_BYTES: Final = 16
 """A store's life and a process's life are 16 random bytes each (rule 2)."""
 
+MAX_OPERATION_TEXT: Final = MAX_NAME + 1 + 2 * INCARNATION_BYTES + 1 + 19
+"""Characters of an operation's id as text: site, incarnation, number."""
+
 MAX_COUNT: Final = (1 << 63) - 1
 """Terms, indexes and counters fit a signed 64-bit number, in the store's keys and in every other language."""
 
@@ -84,8 +87,7 @@ Milliseconds: TypeAlias = Annotated[int, Meta(ge=-(1 << 53), le=1 << 53)]
 """Since 1970, UTC, before it too: a message may say the year 1. 2^53 ms are 285,000 years, and exact in JSON."""
 Budget: TypeAlias = Annotated[int, Meta(ge=0, le=3_600_000)]
 Name: TypeAlias = Annotated[str, Meta(max_length=MAX_NAME)]
-OperationText: TypeAlias = Annotated[str, Meta(max_length=MAX_NAME + 1 + 2 * INCARNATION_BYTES + 1 + 19)]
-"""An operation's id as text: site, incarnation, number."""
+OperationText: TypeAlias = Annotated[str, Meta(max_length=MAX_OPERATION_TEXT)]
 Text: TypeAlias = Annotated[str, Meta(max_length=MAX_TEXT)]
 OperationBytes: TypeAlias = Annotated[bytes, Meta(min_length=1, max_length=MAX_OPERATION_BYTES)]
 Operations: TypeAlias = Annotated[tuple[OperationBytes, ...], Meta(max_length=MAX_OPERATIONS_PER_MESSAGE)]

@@ -19,7 +19,8 @@ The commands (N, A, B are nodes; D a duration such as 150ms):
     advance D            turn the clock, tick who is due, deliver at once
     hold · go            keep messages on the wires · let them arrive at once (as at first)
     wires                show what is on the wires
-    deliver [KIND] [A>B] [double]     let the matching messages arrive, oldest first; doubled ones stay as well
+    deliver [KIND] [A>B] [first] [double]   let the matching messages arrive, oldest first, or the oldest alone; doubled
+                                     ones go back on the wires behind all others
     drop [KIND] [A>B]    lose the matching messages
     cut A>B · cut A-B    nothing arrives from A at B · in both directions
     partition A,B C,D    cut all ways between the groups
@@ -29,6 +30,7 @@ The commands (N, A, B are nodes; D a duration such as 150ms):
     compact N F          N's store drops the entries before F
     read N · transfer N A · change N V · snapshot N A     the requests that have their place kept; a transfer to A ended
     status [N] · log [N] · progress N · applied N
+    quiet COMMAND        do it and record nothing: for what another scenario shows
 """
 
 from __future__ import annotations
@@ -194,8 +196,8 @@ class Scenario:
 
     def do_deliver(self, *words: str) -> None:
         """Those on the wires now; what they give rise to stays there."""
-        matching = list(self._matching(*(word for word in words if word != "double")))
-        for message in matching:
+        matching = list(self._matching(*(word for word in words if word not in ("double", "first"))))
+        for message in matching[: 1 if "first" in words else None]:
             self.say(show_message(message))
             place = next(place for place, other in enumerate(self.cluster.wires) if other is message)
             self.cluster.deliver(place)
@@ -231,6 +233,12 @@ class Scenario:
 
     def do_heal(self) -> None:
         self.cluster.cut.clear()
+
+    def do_quiet(self, name: str, *words: str) -> None:
+        self._commands[name](*words)
+        if not self._holding:
+            self.cluster.settle()
+        self._lines.clear()
 
     # ---- looking
 

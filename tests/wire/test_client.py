@@ -21,9 +21,9 @@ from replica.errors import (
     StoreDamaged,
     StoreError,
 )
-from replica.wire import TO_CLIENT, decode, encode
-from replica.wire.client import MAX_PLACES, Failure, error_of, failure_of
-from replica.wire.limits import MAX_TEXT
+from replica.wire import TO_CLIENT, decode, encode, frame
+from replica.wire.client import MAX_PLACE_TEXT, MAX_PLACES, Failure, error_of, failure_of
+from replica.wire.limits import MAX_FRAME_BYTES, MAX_TEXT
 
 
 def across(error: ReplicaError) -> ReplicaError:
@@ -93,9 +93,11 @@ def test_a_kind_of_a_newer_release_is_an_error_as_definite_as_it_said() -> None:
 
 
 def test_a_failure_that_quotes_hostile_input_can_be_sent() -> None:
-    """Megabytes, lone surrogates and thousands of places in an error text do not break the answer."""
-    there = across(InvalidMessage((Place("$.\ud800", "x" * 1_000_000),) * 5_000))
+    """Long texts, lone surrogates and thousands of places in an error do not break the answer, or its frame."""
+    error = InvalidMessage((Place("$.\ud800", "🚑" * 10_000),) * 2_000)
+    assert len(frame(encode(failure_of(1, error)))) < MAX_FRAME_BYTES // 2
+    there = across(error)
     assert isinstance(there, InvalidMessage)
     assert len(there.places) == MAX_PLACES
-    assert there.places[0] == Place("$.\\ud800", "x" * MAX_TEXT)
+    assert there.places[0] == Place("$.\\ud800", "🚑" * MAX_PLACE_TEXT)
     assert str(across(NotPermitted("\udcff" * MAX_TEXT))).startswith("\\udcff")

@@ -1,0 +1,110 @@
+"""The state machine: one entry of the agreed log in, verdicts and changed records out. The same on every replica.
+
+`apply` is a pure, total function of the records, the entry and its place: no clock, no dice, no exception. Every decodable
+operation gets a verdict, or is held at the gate with its number unused. A site's working view (rule 14) runs the same code
+over its own journal, one operation at a time.
+
+Left out: who may submit, how entries come to be agreed, and where records are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from replica.cases import gate, keys, level1
+from replica.cases.act import Act, clamped
+from replica.cases.commands import Opening
+from replica.cases.draft import Draft
+from replica.cases.gate import Gate
+from replica.cases.operations import Batch, Operation, OperationId
+from replica.cases.records import Overlay, Records
+from replica.cases.state import HEAD, NUMBER, Judged, Kept
+from replica.cases.verdicts import Decided, Effects, Finding, Verdict, VerdictKind
+
+Rules = Callable[[Act], Verdict]
+
+FIRST_LEVEL = 1
+_LEVELS: dict[int, Rules] = {level1.LEVEL: level1.decide}
+HIGHEST_LEVEL = max(_LEVELS)
+"""What this release can apply; a node offers it when a new level is proposed."""
+
+
+def rules_for(level: int) -> Rules:
+    """The rules of a feature level. A node must not apply what it does not know: it would drift from the others without a
+    word, so it stops here, and goes on after its upgrade."""
+    assert level in _LEVELS, f"feature level {level} is not known to this release, which knows up to {HIGHEST_LEVEL}"
+    return _LEVELS[level]
+
+
+def apply(records: Records, batch: Batch, index: int, term: int) -> Effects:
+    """Apply one entry of the log to `records`, which stay as they are.
+
+    Returns the verdicts in the order of the operations, and the records that changed. Duplicates and operations that have to
+    wait use no number and get no verdict; `Effects.held` names them with the gate's word, as hints.
+    """
+    decide = rules_for(batch.level)
+    draft = Draft(records)
+    decided: list[Decided] = []
+    held: list[tuple[OperationId, str]] = []
+    for position, operation in enumerate(batch.operations):
+        passed = gate.judge(draft, operation)
+        if passed is Gate.OK:
+            decided.append(_take(draft, operation, index, position, batch.time_ms, decide))
+        else:
+            held.append((operation.id, passed.value))
+    return Effects(index, term, batch.time_ms, tuple(decided), draft.finish(), tuple(held))
+
+
+def apply_tentative(overlay: Overlay, operation: Operation, index: int, time_ms: int) -> Decided | None:
+    """Apply one operation of a site's own journal to its working view: its own openings, and its own records of a closed
+    incarnation, count as accepted (rule 14). None where the gate does not let it pass; the view is then as it was.
+
+    `index` is any number above the applied index: what is read with it is *tentative*. The verdict is a forecast.
+    """
+    draft = Draft(overlay)
+    if gate.judge(draft, operation, mine=True) is not Gate.OK:
+        return None
+    level = draft.load(keys.LEVEL, NUMBER) or FIRST_LEVEL
+    decided = _take(draft, operation, index, 0, time_ms, rules_for(level))
+    for key, value in draft.finish(with_digest=False):
+        overlay.put(key, value)
+    return decided
+
+
+def _take(draft: Draft, operation: Operation, index: int, position: int, time_ms: int, decide: Rules) -> Decided:
+    """An operation that the gate let pass: its number is used up, its verdict counted, and kept if it needs to be."""
+    if isinstance(operation.payload, Opening) and operation.id.seq == 0:
+        gate.accept_opening(draft, operation, operation.payload)
+        verdict = Verdict(VerdictKind.APPLIED)
+        gate.count(draft, operation.id.site, verdict.kind)
+        return Decided(operation.id, verdict)
+    stream = gate.consume(draft, operation)
+    act = Act(draft, operation, index, position, time_ms, stream.drain, clamped(operation.clock, time_ms))
+    verdict = _repeated_key(draft, operation) or decide(act)
+    gate.count(draft, operation.id.site, verdict.kind)
+    if verdict.kind is not VerdictKind.APPLIED:
+        _keep(act, verdict)
+    return Decided(operation.id, verdict)
+
+
+def _repeated_key(draft: Draft, operation: Operation) -> Verdict | None:
+    """A caller that tries again under its own key is told of the first time; nothing happens twice."""
+    first = gate.first_with_key(draft, operation) if operation.key else None
+    if first is None:
+        return None
+    return Verdict(VerdictKind.DUPLICATE, (Finding("", "", "", VerdictKind.DUPLICATE, "key", first),))
+
+
+def _keep(act: Act, verdict: Verdict) -> None:
+    """Every verdict other than applied is kept under its operation's id until the site holds it durably. It stands in the
+    history of the case it was said about from the first, and stays there when the other is let go."""
+    draft, ident = act.draft, act.operation.id
+    kept = Kept(verdict=verdict)
+    if act.anchor and draft.load(keys.head("case", act.anchor), HEAD) is not None:
+        at = keys.judged(keys.parts("case", act.anchor), act.index, act.position, ident)
+        name = str(act.operation.payload.__struct_config__.tag)
+        operation = act.operation
+        entry = Judged(ident, act.index, act.time_ms, operation.act_ms, operation.author, name, verdict)
+        draft.put(at, entry)
+        kept = Kept(at=at)
+    draft.put(keys.kept_verdict(ident.site, ident.incarnation, ident.seq), kept)

@@ -1,0 +1,217 @@
+"""The format itself, byte for byte: what an older release wrote must be read for ever, and nobody changes it unawares.
+
+`golden.txt` holds a line for each kind of message: its name, and its bytes in hexadecimal. Where a test here fails
+because a field was added at the end, keep the old line under its name and a number (`message/Hint@1`), so that it is
+still read, and write a new one. Where it fails for any other reason, the change breaks every other release.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from replica.cases import commands as do
+from replica.cases.operations import HybridTime, Operation, OperationId
+from replica.cases.verdicts import Decided, Effects, Finding, Verdict, VerdictKind
+from replica.raft import messages as raft
+from replica.raft.types import Entry, EntryKind
+from replica.wire import (
+    ALL_MESSAGES,
+    Dialler,
+    FrameReader,
+    Identity,
+    RaftMessages,
+    batch,
+    client,
+    decode,
+    decode_batch,
+    decode_effects,
+    decode_operation,
+    decode_verdict,
+    encode,
+    encode_effects,
+    encode_operation,
+    encode_verdict,
+    feed,
+    frame,
+)
+from replica.wire.handshake import Hello, Refusal, Welcome
+
+LIFE = bytes.fromhex("00112233445566778899aabbccddeeff")
+OPENED = OperationId("site-44", LIFE, 0)
+NOTED = OperationId("site-44", LIFE, 300)
+CASE = "fr.health.samu440.case-1"
+FINDING = Finding(CASE, "priority", "", VerdictKind.CONFLICT, "severity", OPENED)
+VERDICT = Verdict(VerdictKind.CONFLICT, (FINDING,), "two priorities")
+SUBJECT = do.Subject("case", CASE, (do.Fact("priority", "P0", "", 1_700_000_000_000),), "samu440", "", "S-1", True)
+
+PAYLOADS: tuple[do.Payload, ...] = (
+    do.Opening(None, 0, LIFE, True),
+    do.Tombstone("checksum"),
+    do.Report("hub-1/0", "RS-EDA", "fr.health.samu440", (SUBJECT,), (do.Fact("RS-X", "{}"),)),
+    do.ChangePriority(CASE, "P1"),
+    do.ChangeCareLevel(CASE, "R2", "patient-1"),
+    do.AddNote(CASE, "note-1", "Douleur thoracique, 54 ans", "patient-1", "MEDECIN"),
+    do.SetStatus("smur-1", CASE, "SURLIEU"),
+    do.EngageResource("smur-1", CASE, "mission-1"),
+    do.ReleaseResource("smur-1", CASE),
+    do.TransferCase(CASE, "samu690"),
+    do.CloseCase(CASE),
+    do.ReopenCase(CASE),
+    do.RegisterOrganisation("fr.health.samu44", "samu440", "site-44"),
+    do.TakeOver("samu440", "samu690", 3, "flood", (CASE,)),
+    do.HandBack("samu440", "dry again", (CASE,)),
+    do.DecideConflict("case", CASE, "priority", "", "P0"),
+    do.RaiseLevel(2),
+)
+RAFT: tuple[raft.Message, ...] = (
+    raft.PreVote(1, 2, 8, 1000, 7),
+    raft.PreVoteReply(2, 1, 8, True),
+    raft.RequestVote(1, 2, 8, 1000, 7, True),
+    raft.RequestVoteReply(2, 1, 8, False),
+    raft.Append(1, 2, 8, 9, 7, (Entry(10, 8, EntryKind.NOOP, b""), Entry(11, 8, EntryKind.DATA, b"batch")), 9),
+    raft.AppendReply(2, 1, 8, False, 9, 5, 6, True, 77),
+    raft.Heartbeat(1, 2, 8, 9, 4),
+    raft.HeartbeatReply(2, 1, 8, 4, True, 77),
+    raft.Readmit(1, 2, 8, 77),
+    raft.TimeoutNow(1, 3, 8),
+)
+MESSAGES: tuple[Any, ...] = (
+    feed.Follow(1000, 8),
+    feed.Submit((b"operation 1", b"operation 2")),
+    feed.FeedBeat(8, 1000, 1_700_000_000_000, 3),
+    feed.NoQuorum(8),
+    feed.EffectsMessage(b"effects", True),
+    feed.StateBegin(1000, 8, 2, 11),
+    feed.StateChunk(((b"key", b"record"), (b"k", b"r"))),
+    feed.StateEnd(bytes(16)),
+    feed.Behind("my commit is 900, yours 1000"),
+    feed.Hint(NOTED, "gap"),
+    feed.Forward((b"operation",), "site-44"),
+    feed.ForwardHint("site-44", NOTED, "no-leader"),
+    feed.LeaderClock(8, 1_700_000_000_000),
+    client.SubmitCommand(1, do.CloseCase(CASE), "dr. Ker", 1_700_000_000_000, "key-1", 250),
+    client.SubmitMessage(2, b"{}", "fr.health.samu440", "hub", "key-2", 100),
+    client.OutcomeOf(3, str(NOTED)),
+    client.VerdictOf(4, str(NOTED), 1000),
+    client.ShowCase(5, CASE, "local", 250),
+    client.ShowResource(6, "smur-1", "local", 250),
+    client.ListCases(7, "samu440", True, "local", 250),
+    client.ListResources(8, "samu440", "local", 250),
+    client.Conflicts(9, "samu440", "local", 250),
+    client.Status(10),
+    client.Digest(11),
+    client.Receipts(12, (client.Receipt("agreed", str(NOTED), 1000, VERDICT), client.Receipt("unknown", str(OPENED)))),
+    client.Answer(13, b'{"id":1}', True),
+    client.Failure(14, "overloaded", "try again in 50 ms", True, (("$.a", "b"),), 50, str(NOTED)),
+)
+OPERATION = Operation(NOTED, 3, 999, HybridTime(1_700_000_000_000, 2), -1, "dr. Ker", PAYLOADS[3], 299, "key-1")
+EFFECTS = Effects(
+    1000,
+    8,
+    1_700_000_000_000,
+    (Decided(OPENED, Verdict(VerdictKind.APPLIED)), Decided(NOTED, VERDICT)),
+    ((b"case/1", b"record"), (b"case/2", None)),
+    ((NOTED, "gap"),),
+)
+ME = Identity("france", "zone-a", "zone", LIFE, 1, (1, 2), "1.0")
+
+GOLDEN = {
+    name: bytes.fromhex(text)
+    for name, text in (
+        line.split() for line in (Path(__file__).parent / "golden.txt").read_text(encoding="ascii").splitlines()
+    )
+}
+
+
+def name_of(value: object) -> str:
+    return type(value).__name__
+
+
+def written() -> dict[str, bytes]:
+    """Everything above, as this release writes it."""
+    names = {"operation " + name_of(payload): encode_operation(_with(payload)) for payload in PAYLOADS}
+    names |= {"raft " + name_of(message): encode(RaftMessages.of([message])) for message in RAFT}
+    names |= {"message " + name_of(message): encode(message) for message in MESSAGES}
+    names |= {
+        "batch": batch(1_700_000_000_000, 1, [encode_operation(OPERATION)]),
+        "effects": encode_effects(EFFECTS),
+        "verdict": encode_verdict(VERDICT),
+        "hello": Dialler(ME).hello(),
+        "welcome": msgspec.msgpack.encode(WELCOME),
+        "refusal": msgspec.msgpack.encode(REFUSAL),
+        "frame": frame(b"payload"),
+    }
+    return {name.replace(" ", "/"): data for name, data in names.items()}
+
+
+WELCOME = Welcome(b"rplc", 1, "france", "zone-a", "zone", 1, (1, 2), "1.0", LIFE)
+REFUSAL = Refusal(b"rplc", (1, 1), "wrong cluster")
+
+
+def _with(payload: do.Payload) -> Operation:
+    return msgspec.structs.replace(OPERATION, payload=payload)
+
+
+@pytest.mark.parametrize("name", sorted(written()))
+def test_the_bytes_are_those_of_the_first_release(name: str) -> None:
+    assert written()[name].hex() == GOLDEN[name].hex()
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=name_of)
+def test_an_operation_once_written_is_read(payload: do.Payload) -> None:
+    assert _with(payload) == decode_operation(GOLDEN[f"operation/{name_of(payload)}"])
+
+
+@pytest.mark.parametrize("message", RAFT, ids=name_of)
+def test_a_raft_message_once_written_is_read(message: raft.Message) -> None:
+    decoded = decode(GOLDEN[f"raft/{name_of(message)}"], (RaftMessages,))
+    assert (message,) == decoded.messages()
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=name_of)
+def test_a_message_once_written_is_read(message: Any) -> None:
+    assert message == decode(GOLDEN[f"message/{name_of(message)}"], ALL_MESSAGES)
+
+
+def test_everything_else_once_written_is_read() -> None:
+    assert decode_batch(GOLDEN["batch"]).operations == (OPERATION,)
+    assert decode_effects(GOLDEN["effects"]) == EFFECTS
+    assert decode_verdict(GOLDEN["verdict"]) == VERDICT
+    assert msgspec.msgpack.decode(GOLDEN["hello"], type=Hello).node_id == "zone-a"
+    assert msgspec.msgpack.decode(GOLDEN["welcome"], type=Welcome) == WELCOME
+    assert msgspec.msgpack.decode(GOLDEN["refusal"], type=Refusal) == REFUSAL
+    assert GOLDEN["frame"] == b"\x00\x00\x00\x07payload"
+
+
+READERS: dict[str, Callable[[bytes], object]] = {
+    "operation": decode_operation,
+    "raft": lambda data: decode(data, (RaftMessages,)).messages(),
+    "message": lambda data: decode(data, ALL_MESSAGES),
+    "batch": decode_batch,
+    "effects": decode_effects,
+    "verdict": decode_verdict,
+    "hello": msgspec.msgpack.Decoder(Hello).decode,
+    "welcome": msgspec.msgpack.Decoder(Welcome).decode,
+    "refusal": msgspec.msgpack.Decoder(Refusal).decode,
+    "frame": FrameReader().feed,
+}
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_every_line_of_any_release_is_read(name: str) -> None:
+    """Older forms (`@1`) included: they are on disks and on other machines."""
+    assert READERS[name.partition("@")[0].partition("/")[0]](GOLDEN[name])
+
+
+def test_every_kind_of_message_has_its_golden_bytes() -> None:
+    """A new message, command or raft message needs its line; a kind without one could change unseen."""
+    assert {RaftMessages, *map(type, MESSAGES)} == set(ALL_MESSAGES)
+    assert set(typing.get_args(raft.Message)) == set(map(type, RAFT))
+    assert set(typing.get_args(do.Payload)) == set(map(type, PAYLOADS))
+    assert set(written()) <= set(GOLDEN)
