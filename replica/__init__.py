@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from replica.api import (
         Agreed,
-        Change,
-        Freshness,
         Journalled,
         Node,
-        Outcome,
         Read,
         Receipt,
         Site,
@@ -49,26 +46,29 @@ if TYPE_CHECKING:
         StorageFull,
         StoreError,
     )
+    from replica.offline.events import Outcome
+    from replica.offline.freshness import Freshness
+    from replica.runtime.service import Change
     from replica.version import __version__
 
 _HOMES = {
     "AddNote": "replica.cases.commands",
     "Agreed": "replica.api",
-    "Change": "replica.api",
+    "Change": "replica.runtime.service",
     "ChangeCareLevel": "replica.cases.commands",
     "ChangePriority": "replica.cases.commands",
     "CloseCase": "replica.cases.commands",
     "Closed": "replica.errors",
     "ConfigError": "replica.errors",
     "EngageResource": "replica.cases.commands",
-    "Freshness": "replica.api",
+    "Freshness": "replica.offline.freshness",
     "InvalidMessage": "replica.errors",
     "Journalled": "replica.api",
     "Node": "replica.api",
     "NotAvailable": "replica.errors",
     "NotPermitted": "replica.errors",
     "OperationId": "replica.cases.operations",
-    "Outcome": "replica.api",
+    "Outcome": "replica.offline.events",
     "OutcomeUnknown": "replica.errors",
     "Overloaded": "replica.errors",
     "Read": "replica.api",

@@ -32,14 +32,16 @@ app = cyclopts.App(
     version=__version__,
     help="Emergency cases and resources, agreed across cloud zones, writable at every Samu when its line is cut.",
 )
-show = cyclopts.App(name="show", help="Look at cases and resources, of a running node (--at) or a stopped one
-(--data).") app.command(show)
+show = cyclopts.App(name="show", help="Cases and resources, of a running node (--at) or a stopped one (--data).")
+app.command(show)
 app.command(run_demo, name="demo")
 
 At = Annotated[str, Parameter(name="--at", env_var="REPLICA_AT", help="host:port of a running zone or site")]
 Data = Annotated[Path | None, Parameter(name="--data", help="data folder of a stopped node; never written to")]
-Json = Annotated[Path | None, Parameter(name="--json", help="write the whole answer there as JSON; - is standard
-output")] Owner = Annotated[str, Parameter(name="--owner", help="only those of this organisation")]
+Json = Annotated[
+    Path | None, Parameter(name="--json", help="write the whole answer there as JSON; - for standard output")
+]
+Owner = Annotated[str, Parameter(name="--owner", help="only those of this organisation")]
 DEFAULT_AT = "127.0.0.1:7101"
 
 
@@ -184,10 +186,8 @@ def main() -> None:
     """The command's entry point: errors become one line and an exit code."""
     try:
         result = app(sys.argv[1:], result_action="return_value")
-    except ReplicaError as problem:
-        sys.exit(_complain(problem))
-    except BaseExceptionGroup as group:
-        problem = _first(group)
+    except (ReplicaError, BaseExceptionGroup) as raised:
+        problem = _first(raised)
         if not isinstance(problem, ReplicaError):
             raise
         sys.exit(_complain(problem))

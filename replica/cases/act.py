@@ -62,7 +62,7 @@ class Act:
             self.time_ms,
             self.clock,
             self.operation.act_ms,
-            at_ms if at_ms else self.operation.act_ms,
+            at_ms or self.operation.act_ms,
             self.operation.author,
             authority,
             before,

@@ -1,14 +1,16 @@
 """Who may decide what: charges, epochs, and the table of what a site may do connected and cut off (rules 12 and 13).
 
-Authority is data. Each case and resource has an owner, an organisation; the registry says which site serves it; the *charge*
-of that site's work lies with the site itself until somebody takes it over, which raises its epoch. An operation has authority
-over a subject iff its site is in charge, its author had seen the raising of the epoch, and it does not come from a draining
-incarnation. Without authority nothing is lost: reports merge as a stranger's, decisions are kept as *proposed*.
+Authority is data. Each case and resource has an owner, an organisation; the registry says which site serves it; the
+*charge* of that site's work lies with the site itself until somebody takes it over, which raises its epoch. An
+operation has authority over a subject iff its site is in charge, its author had seen the raising of the epoch, and
+it does not come from a draining incarnation. Without authority nothing is lost: reports merge as a stranger's,
+decisions are kept as *proposed*.
 
-Cases a site opens after its work was taken over are its own (rule 13): it could not know, and nobody else knows of them.
+Cases a site opens after its work was taken over are its own (rule 13): it could not know, and nobody else knows of
+them.
 
-Left out: whether a site is heard at present (a take-over of a site that is heard wants a reason); the runtime asks that.
-"""
+Left out: whether a site is heard at present (a take-over of a site that is heard wants a reason); the runtime asks
+that."""
 
 from __future__ import annotations
 
@@ -29,8 +31,8 @@ FIRST_EPOCH = 1
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Who is in charge of a subject: `holder` (a site; empty: nobody of ours), in place of `samu`, the site that serves its
-    owner. `epoch` and `raised`: of the last change that concerns this subject; None: never raised."""
+    """Who is in charge of a subject: `holder` (a site; empty: nobody of ours), in place of `samu`, the site that
+    serves its owner. `epoch` and `raised`: of the last change that concerns this subject; None: never raised."""
 
     samu: str
     holder: str
@@ -149,7 +151,8 @@ TABLE: dict[str, Row] = {
     "decide-conflict (owner)": _row("AR", "NR", "AR"),
     "raise-level": _row("AR", "AR", "AR"),
 }
-"""Command × (owner here / elsewhere / nobody's) × (connected, cut off). `replica authority` and docs/offline.md print it."""
+"""Command × (owner here / elsewhere / nobody's) × (connected, cut off). `replica authority` and docs/offline.md
+print it."""
 
 REASONS: dict[str, str] = {
     "transfer-case": "the charge of a case changes by the quorum's decision, which cannot be asked while cut off",

@@ -1,9 +1,8 @@
 """Take-over and hand-back: who answers for a Samu's work (rule 13 of docs/offline.md).
 
-A take-over is a quorum decision, compared with the epoch its author saw, and raises it. A hand-back is an operation in the
-issuer's own sequence, so that it cannot overtake the issuer's writes before it; it raises the epoch too. Both concern all of
-a Samu's work, or chosen cases. Everything is recorded: who, when, why, from which index.
-"""
+A take-over is a quorum decision, compared with the epoch its author saw, and raises it. A hand-back is an operation
+in the issuer's own sequence, so that it cannot overtake the issuer's writes before it; it raises the epoch too.
+Both concern all of a Samu's work, or chosen cases. Everything is recorded: who, when, why, from which index."""
 
 from __future__ import annotations
 
@@ -19,7 +18,8 @@ from replica.cases.verdicts import Verdict
 
 
 def take_over(act: Act, command: TakeOver) -> Verdict:
-    """`by` answers for the work of `owner` from here on. Refused where the epoch has moved since: look, and ask again."""
+    """`by` answers for the work of `owner` from here on. Refused where the epoch has moved since: look, and ask
+    again."""
     samu, taker = registry.site_of(act.draft, command.owner), registry.site_of(act.draft, command.by)
     if not samu or not taker:
         return refused(f"no site of ours serves {command.by if samu else command.owner}")
@@ -27,7 +27,9 @@ def take_over(act: Act, command: TakeOver) -> Verdict:
         return refused("a fenced process takes nothing over")
     charge = charge_of(act.draft, samu)
     if command.epoch != charge.epoch:
-        return refused(f"the epoch of {samu} is {charge.epoch} by now, not {command.epoch}: {charge.holder} is in charge")
+        return refused(
+            f"the epoch of {samu} is {charge.epoch} by now, not {command.epoch}: {charge.holder} is in charge"
+        )
     if command.cases:
         return _take_cases(act, command, charge, taker)
     if charge.holder == taker:
@@ -86,9 +88,7 @@ def _delegate(act: Act, targets: list[Target], holder: str, epoch: int) -> None:
         change_head(act, target, charge=Delegation(holder, epoch, act.mark))
 
 
-def _record(
-    act: Act, before: Charge, after: Charge, holder: str, reason: str, cases: tuple[str, ...]
-) -> Verdict:
+def _record(act: Act, before: Charge, after: Charge, holder: str, reason: str, cases: tuple[str, ...]) -> Verdict:
     act.draft.put(keys.charge(after.samu), after)
     operation = act.operation
     change = ChargeChange(

@@ -1,9 +1,9 @@
 """What a person decides: each command, with authority checked again where it is applied.
 
-A command was permitted by the state its site saw; by the time it is applied that may have changed. What adds to a case goes
-in as anybody's report would. What decides (engage, release, transfer, close, reopen, decide a conflict) and comes without
-authority is *proposed* to whoever is in charge: it is neither lost nor does it win. Only what makes no sense is refused.
-"""
+A command was permitted by the state its site saw; by the time it is applied that may have changed. What adds to a
+case goes in as anybody's report would. What decides (engage, release, transfer, close, reopen, decide a conflict)
+and comes without authority is *proposed* to whoever is in charge: it is neither lost nor does it win. Only what
+makes no sense is refused."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import msgspec
 from replica.cases import keys
 from replica.cases.act import Act, refused
 from replica.cases.authority import is_nobodys
+from replica.cases.charges import hand_back, take_over
 from replica.cases.commands import (
     AddNote,
     ChangeCareLevel,
@@ -29,11 +30,10 @@ from replica.cases.commands import (
     TakeOver,
     TransferCase,
 )
-from replica.cases.charges import hand_back, take_over
 from replica.cases.engagement import Engaged, decide_engagement, engage, parse, release
 from replica.cases.fields import FIELDS, Field, Rule
 from replica.cases.merge import RULES
-from replica.cases.owners import CLOSED_STATUSES, decide_owner, reopen, refresh_status, say_status, status_key, transfer
+from replica.cases.owners import CLOSED_STATUSES, decide_owner, refresh_status, reopen, say_status, status_key, transfer
 from replica.cases.reports import VOCABULARY, take_step
 from replica.cases.state import NUMBER, ORGANISATION, Organisation, Slot
 from replica.cases.subjects import (
@@ -288,4 +288,3 @@ def _answer_proposals(act: Act, target: Target, field: Field, key: str, value: s
             remember(act, target, field, key, held, VerdictKind.SUPERSEDED, field.rule.value)
     rest = tuple(held for held in slot.proposed if held not in answered)
     put_slot(act, target, field, key, slot, Slot(slot.siblings, rest))
-

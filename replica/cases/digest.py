@@ -1,16 +1,16 @@
 """A digest of the state that does not depend on the order in which records came: a sum of keyed hashes, modulo 2^128.
 
-Each record adds one number; a change subtracts the old record's and adds the new one's. So two replicas compare at one index
-in constant time, and the digest of one owner moves with a case when the case is handed over. Covered is every record but the
-digests themselves: streams, verdicts, registry and charges stand under the owner "" (nobody's), parts of a case, resource or
-request under its owner.
+Each record adds one number; a change subtracts the old record's and adds the new one's. So two replicas compare at
+one index in constant time, and the digest of one owner moves with a case when the case is handed over. Covered is
+every record but the digests themselves: streams, verdicts, registry and charges stand under the owner ""
+(nobody's), parts of a case, resource or request under its owner.
 
 Left out: protection from an adversary who can choose records freely (a sum can be steered); replicas trust each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 
 from replica.cases import keys
@@ -42,6 +42,12 @@ def is_covered(key: bytes) -> bool:
 
 def owner_key(owner: str) -> bytes:
     return keys.DIGESTS + keys.name(owner)
+
+
+def total(items: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The digest of a whole state from its records alone, as 16 bytes: what a state that was received must add up
+    to."""
+    return add(ZERO, sum(term(key, value) for key, value in items if is_covered(key)))
 
 
 def recomputed(records: Records) -> dict[str, str]:

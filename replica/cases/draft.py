@@ -1,7 +1,8 @@
 """A state being changed: what was read is decoded once, what was written is encoded once, at the end.
 
-One draft serves all operations of one entry, so that a hundred operations of one site update its stream record once. Nothing
-reaches the state below: `finish` hands back the records that changed, with the digests brought up to date.
+One draft serves all operations of one entry, so that a hundred operations of one site update its stream record
+once. Nothing reaches the state below: `finish` hands back the records that changed, with the digests brought up to
+date.
 
 A group of fields is decoded no deeper than its slots' bytes; only the slot an operation touches is decoded and encoded.
 """

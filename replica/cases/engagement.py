@@ -1,14 +1,14 @@
 """Which case a resource serves now.
 
-Its owner engages it, or an accepted request does; a stranger's report is *proposed*. One case at a time: two written apart
-are the conflict "double engagement", both shown, the owner's holds meanwhile. A status that ends the mission releases it.
+Its owner engages it, or an accepted request does; a stranger's report is *proposed*. One case at a time: two
+written apart are the conflict "double engagement", both shown, the owner's holds meanwhile. A status that ends the
+mission releases it.
 
-A report that names a resource for a case implies its engagement there, once per mission: a description sent again later, when
-the vehicle has long been sent elsewhere, does not call it back.
+A report that names a resource for a case implies its engagement there, once per mission: a description sent again
+later, when the vehicle has long been sent elsewhere, does not call it back.
 
-A vehicle's own Samu may engage it even where its work was taken over without its knowing: the vehicle has really left. Such
-an engagement comes without authority, so it never holds over the one of whoever is in charge.
-"""
+A vehicle's own Samu may engage it even where its work was taken over without its knowing: the vehicle has really
+left. Such an engagement comes without authority, so it never holds over the one of whoever is in charge."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ def case_of(held: Held) -> str:
 
 
 def imply(act: Act, target: Target, wanted: Engaged) -> None:
-    """A report says something of the resource for this case: it serves it, unless that was said before of this mission."""
+    """A report says something of the resource for this case: it serves it, unless that was said before of this
+    mission."""
     mission = load_mission(act, target, wanted.case) or Mission(target.id)
     if mission.runs and mission.runs[-1].ended:
         return
@@ -211,7 +212,8 @@ def release(act: Act, target: Target, case: str, authority: bool = True) -> Verd
 
 
 def _know(act: Act, target: Target, case: str, engaged: bool) -> None:
-    """The case knows the resource, so that a reader of the case finds it, and whether it was engaged for this mission."""
+    """The case knows the resource, so that a reader of the case finds it, and whether it was engaged for this
+    mission."""
     mission = load_mission(act, target, case)
     if mission is None or (engaged and not mission.engaged):
         runs = mission.runs if mission is not None else ()

@@ -1,9 +1,10 @@
 """The gate: exactly once, in order, without asking the author (rules 3-8 and 10 of docs/offline.md).
 
-A site numbers its operations within an incarnation; the replicated state remembers, per incarnation, the last number taken.
-The next number is applied, a lower one is a duplicate, a higher one has to wait: nothing is consumed and it is sent again.
-An opening links an incarnation to the one before it and closes that, so that a restored backup or a second process with the
-same identity cannot reuse a number. The working view of a site runs through the same gate (rule 14).
+A site numbers its operations within an incarnation; the replicated state remembers, per incarnation, the last
+number taken. The next number is applied, a lower one is a duplicate, a higher one has to wait: nothing is consumed
+and it is sent again. An opening links an incarnation to the one before it and closes that, so that a restored
+backup or a second process with the same identity cannot reuse a number. The working view of a site runs through the
+same gate (rule 14).
 
 Left out: who may open a store under a site's name; that is the handshake's and the certificate's business.
 """
@@ -41,8 +42,8 @@ class Gate(Enum):
 
 
 def judge(records: Records, operation: Operation, mine: bool = False) -> Gate:
-    """Whether `operation` is the next of its incarnation. `mine`: in a site's own working view, where its own openings and
-    its own records of a closed incarnation count as accepted (rule 14)."""
+    """Whether `operation` is the next of its incarnation. `mine`: in a site's own working view, where its own
+    openings and its own records of a closed incarnation count as accepted (rule 14)."""
     draft = drafted(records)
     stream = load_stream(draft, operation.id.site, operation.id.incarnation)
     if isinstance(operation.payload, Opening) and operation.id.seq == 0:
@@ -103,7 +104,8 @@ def _close(draft: Draft, site: str, incarnation: bytes | None) -> None:
 
 
 def consume(draft: Draft, operation: Operation) -> Stream:
-    """The operation's number is used up (rule 5), whatever its verdict; verdicts its author holds durably are let go."""
+    """The operation's number is used up (rule 5), whatever its verdict; verdicts its author holds durably are let
+    go."""
     ident = operation.id
     stream = load_stream(draft, ident.site, ident.incarnation)
     assert stream is not None, f"{ident} passed the gate without a stream"
@@ -159,8 +161,9 @@ def count(draft: Draft, site: str, kind: VerdictKind) -> None:
 
 
 def first_with_key(draft: Draft, operation: Operation) -> OperationId | None:
-    """The operation of this site that carried the same caller's key already, among its last `CALLER_KEYS` keyed ones; else
-    remembers this one. A ring: the newest takes the place of the oldest, so memory stays as it is for ever."""
+    """The operation of this site that carried the same caller's key already, among its last `CALLER_KEYS` keyed
+    ones; else remembers this one. A ring: the newest takes the place of the oldest, so memory stays as it is for
+    ever."""
     site, key = operation.id.site, keys.caller_key(operation.id.site, operation.key)
     found = draft.load(key, IDENTITY)
     if found is not None:
@@ -172,21 +175,20 @@ def first_with_key(draft: Draft, operation: Operation) -> OperationId | None:
         draft.put(oldest, None)
     draft.put(key, operation.id)
     draft.put(place, key)
-    draft.put(
-        keys.site(site), SiteRecord(site, record.current, record.restored, record.counters, record.keyed + 1)
-    )
+    draft.put(keys.site(site), SiteRecord(site, record.current, record.restored, record.counters, record.keyed + 1))
     return None
 
 
 def seen(draft: Draft, operation: Operation, other: OperationId, index: int) -> bool:
-    """Rule 10: whether the author of `operation` had seen operation `other`, agreed at `index`: its state reached that far, or
-    `other` is in its own journal's past. Never "the same site": a restored site has not seen its lost life."""
+    """Rule 10: whether the author of `operation` had seen operation `other`, agreed at `index`: its state reached
+    that far, or `other` is in its own journal's past. Never "the same site": a restored site has not seen its lost
+    life."""
     return index <= operation.seen or own_past(draft, operation.id, other)
 
 
 def own_past(draft: Draft, ident: OperationId, other: OperationId) -> bool:
-    """Whether `other` is `ident` itself or lies before it in one journal: the same incarnation and a lower number, or an
-    ancestor up to the number that was on disk when the next incarnation was opened."""
+    """Whether `other` is `ident` itself or lies before it in one journal: the same incarnation and a lower number,
+    or an ancestor up to the number that was on disk when the next incarnation was opened."""
     if ident.site != other.site:
         return False
     incarnation: bytes | None = ident.incarnation

@@ -1,11 +1,11 @@
 """The keys of the state's records: one leading byte says what is kept there, names follow, a zero byte ends each name.
 
-Everything that belongs to one case lies under one prefix (`c` name 0), so a case is read, moved and archived with one scan;
-likewise resources (`r`) and requests (`q`). Heads lie apart (`C`, `R`, `Q`), so a list of cases reads no notes.
+Everything that belongs to one case lies under one prefix (`c` name 0), so a case is read, moved and archived with
+one scan; likewise resources (`r`) and requests (`q`). Heads lie apart (`C`, `R`, `Q`), so a list of cases reads no
+notes.
 
-A name that is long, holds a zero byte, or looks like a hashed one is replaced by a hash: LMDB allows 511 bytes a key, and the
-longest key here is two names and a little more. The record itself always holds the name in full.
-"""
+A name that is long, holds a zero byte, or looks like a hashed one is replaced by a hash: LMDB allows 511 bytes a
+key, and the longest key here is two names and a little more. The record itself always holds the name in full."""
 
 from __future__ import annotations
 
@@ -30,7 +30,14 @@ SITES = b"S"
 STREAMS = b"s"
 PARTS = {"case": b"c", "resource": b"r", "request": b"q"}
 HEADS = {"case": b"C", "resource": b"R", "request": b"Q"}
-KINDS = {b"c"[0]: "case", b"r"[0]: "resource", b"q"[0]: "request", b"C"[0]: "case", b"R"[0]: "resource", b"Q"[0]: "request"}
+KINDS = {
+    b"c"[0]: "case",
+    b"r"[0]: "resource",
+    b"q"[0]: "request",
+    b"C"[0]: "case",
+    b"R"[0]: "resource",
+    b"Q"[0]: "request",
+}
 """First byte of a key of a subject → the subject's kind."""
 
 _NUMBER = Struct(">Q")
@@ -97,6 +104,10 @@ def charge_change(samu: str, epoch: int) -> bytes:
     return b"G" + name(samu) + b"\0" + _NUMBER.pack(epoch)
 
 
+def charge_changes(samu: str) -> bytes:
+    return b"G" + name(samu) + b"\0"
+
+
 def sender_case(organisation_id: str, number: str) -> bytes:
     return b"i" + name(organisation_id) + b"\0" + name(number)
 
@@ -118,6 +129,11 @@ def subject_digest(key: bytes) -> bytes:
     if key[:1] in (b"C", b"R", b"Q"):
         return b"D" + bytes((key[0] + 32,)) + key[1:]
     return b"D" + key[: key.index(b"\0")]
+
+
+def head_of_parts(prefix: bytes) -> bytes:
+    """The key of the head of the subject whose parts begin with `prefix` (without its closing zero byte)."""
+    return bytes((prefix[0] - 32,)) + prefix[1:]
 
 
 def group(prefix: bytes, group_name: str, key: str) -> bytes:

@@ -1,8 +1,8 @@
 """The rules of feature level 1: what one operation that the gate lets pass does to the state.
 
-An entry is applied by the rules of the level it was appended under (docs/architecture.md, "Years"). When a rule changes, this
-module and those it names stay as they are under level 1, and the changed ones stand beside them under the next.
-"""
+An entry is applied by the rules of the level it was appended under (docs/architecture.md, "Years"). When a rule
+changes, this module and those it names stay as they are under level 1, and the changed ones stand beside them under
+the next."""
 
 from __future__ import annotations
 

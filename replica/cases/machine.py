@@ -1,8 +1,8 @@
 """The state machine: one entry of the agreed log in, verdicts and changed records out. The same on every replica.
 
-`apply` is a pure, total function of the records, the entry and its place: no clock, no dice, no exception. Every decodable
-operation gets a verdict, or is held at the gate with its number unused. A site's working view (rule 14) runs the same code
-over its own journal, one operation at a time.
+`apply` is a pure, total function of the records, the entry and its place: no clock, no dice, no exception. Every
+decodable operation gets a verdict, or is held at the gate with its number unused. A site's working view (rule 14)
+runs the same code over its own journal, one operation at a time.
 
 Left out: who may submit, how entries come to be agreed, and where records are kept.
 """
@@ -30,8 +30,8 @@ HIGHEST_LEVEL = max(_LEVELS)
 
 
 def rules_for(level: int) -> Rules:
-    """The rules of a feature level. A node must not apply what it does not know: it would drift from the others without a
-    word, so it stops here, and goes on after its upgrade."""
+    """The rules of a feature level. A node must not apply what it does not know: it would drift from the others
+    without a word, so it stops here, and goes on after its upgrade."""
     assert level in _LEVELS, f"feature level {level} is not known to this release, which knows up to {HIGHEST_LEVEL}"
     return _LEVELS[level]
 
@@ -39,8 +39,8 @@ def rules_for(level: int) -> Rules:
 def apply(records: Records, batch: Batch, index: int, term: int) -> Effects:
     """Apply one entry of the log to `records`, which stay as they are.
 
-    Returns the verdicts in the order of the operations, and the records that changed. Duplicates and operations that have to
-    wait use no number and get no verdict; `Effects.held` names them with the gate's word, as hints.
+    Returns the verdicts in the order of the operations, and the records that changed. Duplicates and operations
+    that have to wait use no number and get no verdict; `Effects.held` names them with the gate's word, as hints.
     """
     decide = rules_for(batch.level)
     draft = Draft(records)
@@ -56,8 +56,9 @@ def apply(records: Records, batch: Batch, index: int, term: int) -> Effects:
 
 
 def apply_tentative(overlay: Overlay, operation: Operation, index: int, time_ms: int) -> Decided | None:
-    """Apply one operation of a site's own journal to its working view: its own openings, and its own records of a closed
-    incarnation, count as accepted (rule 14). None where the gate does not let it pass; the view is then as it was.
+    """Apply one operation of a site's own journal to its working view: its own openings, and its own records of a
+    closed incarnation, count as accepted (rule 14). None where the gate does not let it pass; the view is then as
+    it was.
 
     `index` is any number above the applied index: what is read with it is *tentative*. The verdict is a forecast.
     """
@@ -96,10 +97,10 @@ def _repeated_key(draft: Draft, operation: Operation) -> Verdict | None:
 
 
 def _keep(act: Act, verdict: Verdict) -> None:
-    """Every verdict other than applied is kept under its operation's id until the site holds it durably. It stands in the
-    history of the case it was said about from the first, and stays there when the other is let go."""
+    """Every verdict other than applied is kept under its operation's id until the site holds it durably. It stands
+    in the history of the case it was said about from the first, and stays there when the other is let go."""
     draft, ident = act.draft, act.operation.id
-    kept = Kept(verdict=verdict)
+    kept = Kept(index=act.index, verdict=verdict)
     if act.anchor and draft.load(keys.head("case", act.anchor), HEAD) is not None:
         at = keys.judged(keys.parts("case", act.anchor), act.index, act.position, ident)
         name = str(act.operation.payload.__struct_config__.tag)

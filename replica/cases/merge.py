@@ -1,13 +1,15 @@
 """Two values of one field: which holds, what is kept, what the author is told. One function per rule of fields.py.
 
-Rule 11, for all of them: the siblings the author had seen are removed, those it had not are kept. None left: `applied`, or
-`merged` without authority. Some left: the field's own rule. Union, latest and furthest settle it at once (`merged` where the
-new value holds, `superseded` where it does not; the loser goes to history). Severity, first and answer keep both: `conflict`,
-and the rule names the holder. Authority decides verdict and holder; it never skips the seen test (rule 12).
+Rule 11, for all of them: the siblings the author had seen are removed, those it had not are kept. None left:
+`applied`, or `merged` without authority. Some left: the field's own rule. Union, latest and furthest settle it at
+once (`merged` where the new value holds, `superseded` where it does not; the loser goes to history). Severity,
+first and answer keep both: `conflict`, and the rule names the holder. Authority decides verdict and holder; it
+never skips the seen test (rule 12).
 
-Some rules are stricter than rule 11 and keep even what was seen, because reports are relayed: the site has seen the newer
-value, the vehicle that sent the older position has not. So "latest by its own time" never lets an older time replace a newer,
-"furthest" never goes back, "first" never changes. Nothing is lost by that: the value is in the history, its author is told.
+Some rules are stricter than rule 11 and keep even what was seen, because reports are relayed: the site has seen the
+newer value, the vehicle that sent the older position has not. So "latest by its own time" never lets an older time
+replace a newer, "furthest" never goes back, "first" never changes. Nothing is lost by that: the value is in the
+history, its author is told.
 
 Owner, engagement and a resource's status need more than two values to decide: owners.py, engagement.py, missions.py.
 """
@@ -38,7 +40,8 @@ Siblings: TypeAlias = tuple[Held, ...]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`siblings`: what the slot holds now, the holder first; `lost`: what goes to history; `other`: the operation met."""
+    """`siblings`: what the slot holds now, the holder first; `lost`: what goes to history; `other`: the operation
+    met."""
 
     siblings: Siblings
     lost: Siblings

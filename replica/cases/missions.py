@@ -1,10 +1,9 @@
 """A resource's status: its missions, the steps of each, and which mission is the present one.
 
-A mission is (resource, case, n). RS-SR names none, so the log's order does: the first status for a case begins mission 1, and
-a new one begins only with DECISION or DECLENCHE after a status that ended the last. Steps may be skipped; an earlier one that
-arrives late is history, not a step back. All steps are kept with their case, by act time; the status that holds is the
-furthest of the present mission.
-"""
+A mission is (resource, case, n). RS-SR names none, so the log's order does: the first status for a case begins
+mission 1, and a new one begins only with DECISION or DECLENCHE after a status that ended the last. Steps may be
+skipped; an earlier one that arrives late is history, not a step back. All steps are kept with their case, by act
+time; the status that holds is the furthest of the present mission."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The charge of a case: its creation, its transfer, and its status, which is its owner's.
 
-An owner named at the creation holds at the creation only: a re-sent RS-EDA never takes a case back. Afterwards only a
-transfer changes it, from the present owner or by the named new one; anybody else's is *proposed*. Messages overtake each
-other: a transfer may come before the creation it follows, and still holds when the creation arrives.
+An owner named at the creation holds at the creation only: a re-sent RS-EDA never takes a case back. Afterwards only
+a transfer changes it, from the present owner or by the named new one; anybody else's is *proposed*. Messages
+overtake each other: a transfer may come before the creation it follows, and still holds when the creation arrives.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def create(act: Act, target: Target, owner: str) -> None:
 
 
 def _accept_from_creator(act: Act, target: Target) -> None:
-    """A transfer that came before the creation was proposed, since nobody knew whose the case was; if it came from the owner
-    now known, it holds."""
+    """A transfer that came before the creation was proposed, since nobody knew whose the case was; if it came from
+    the owner now known, it holds."""
     slot = slot_of(act, target, OWNER)
     holder = reach(act.draft, target.head).holder
     for held in slot.proposed:
@@ -186,8 +186,8 @@ def refresh_status(act: Act, target: Target) -> None:
 
 
 def say_status(act: Act, target: Target, organisation: str, value: str) -> VerdictKind:
-    """`organisation` is this far with the case. A stranger who says that the *owner* has closed it only proposes that: an
-    emergency that is being treated does not disappear from the list by somebody else's word."""
+    """`organisation` is this far with the case. A stranger who says that the *owner* has closed it only proposes
+    that: an emergency that is being treated does not disappear from the list by somebody else's word."""
     key = status_key(act, organisation)
     if key and key == status_key(act, target.head.owner):
         closing = value in CLOSED_STATUSES and target.head.status not in CLOSED_STATUSES
@@ -218,4 +218,3 @@ def _drop_proposed_status(act: Act, target: Target, key: str, value: str) -> Non
     rest = tuple(held for held in slot.proposed if held.value != value)
     if len(rest) != len(slot.proposed):
         put_slot(act, target, STATUS, key, slot, Slot(slot.siblings, rest))
-

@@ -59,19 +59,6 @@ class Overlay:
             held = next(newer, None)
 
 
-class Held:
-    """A state in memory, whole: one that was received, or a test's."""
-
-    def __init__(self, records: Mapping[bytes, bytes]) -> None:
-        self._records = records
-
-    def get(self, key: bytes) -> bytes | None:
-        return self._records.get(key)
-
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return iter(sorted((key, value) for key, value in self._records.items() if key.startswith(prefix)))
-
-
 class Empty:
     """A state without records: the bottom of a layering that has nothing on disk."""
 

@@ -1,15 +1,15 @@
 """Who is who: aliases of organisations, and which of our sites serves whom. "Ids do not tell the owner."
 
-`samu94`, `samu940` and `fr.health.samu940` are one organisation; a vehicle's id says `sis077` where its organisation field
-says `sdis77`. The registry maps alias → organisation → site. An organisation whose id is a site's is served by that site
-without an entry. Fire services and hospitals run no site of ours: what they own is, for authority, nobody's.
-"""
+`samu94`, `samu940` and `fr.health.samu940` are one organisation; a vehicle's id says `sis077` where its
+organisation field says `sdis77`. The registry maps alias → organisation → site. An organisation whose id is a
+site's is served by that site without an entry. Fire services and hospitals run no site of ours: what they own is,
+for authority, nobody's."""
 
 from __future__ import annotations
 
 from replica.cases import keys
 from replica.cases.draft import Draft
-from replica.cases.state import ORGANISATION
+from replica.cases.state import HEAD, NAMES, ORGANISATION
 
 MAX_HOPS = 4
 """An alias of an alias of an alias is followed this far, so that a ring of aliases ends."""
@@ -47,3 +47,14 @@ def named_in_id(resource: str) -> str:
     """The organisation that a resource's id begins with: `{organisation}.resource.{id}`. A guess for want of better."""
     head, marker, _ = resource.partition(".resource.")
     return head if marker else ""
+
+
+def case_numbered(draft: Draft, organisation: str, number: str) -> str:
+    """The case that carries this organisation's own number (RS-RPIS names its case by nothing else); empty for none."""
+    for alias in (organisation, canonical(draft, organisation)):
+        found = draft.load(keys.sender_case(alias, number), NAMES)
+        if found:
+            return found[0]
+    derived = f"{organisation}.{number}"
+    head = draft.load(keys.head("case", derived), HEAD)
+    return (head.same_as or derived) if head is not None else ""

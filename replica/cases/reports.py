@@ -1,12 +1,12 @@
 """What a partner's message says, turned into writes. A report is always accepted: an emergency's data is never refused.
 
-A message is applied once: its id is kept with the case it speaks of, and goes into the archive with that case. For messages
-that name no case (a vehicle's position) the resource remembers its last `MESSAGES_KEPT`; one that comes again after more than
-those says what was said before, and "latest by its own time" makes nothing of it.
+A message is applied once: its id is kept with the case it speaks of, and goes into the archive with that case. For
+messages that name no case (a vehicle's position) the resource remembers its last `MESSAGES_KEPT`; one that comes
+again after more than those says what was said before, and "latest by its own time" makes nothing of it.
 
-An update that names a case or resource nobody has created opens it *incomplete*; its creation completes it. A case known only
-by (organisation, sender's case number) is found by the index; unknown, it is opened under a derived id, and joined to the
-case that turns out to carry that number.
+An update that names a case or resource nobody has created opens it *incomplete*; its creation completes it. A case
+known only by (organisation, sender's case number) is found by the index; unknown, it is opened under a derived id,
+and joined to the case that turns out to carry that number.
 
 Only nonsense is refused, whole, before anything is written: a field that does not exist, a word outside its vocabulary.
 """
@@ -24,7 +24,7 @@ from replica.cases.fields import CARE_LEVELS, CASE_STATUSES, FIELDS, PRIORITIES,
 from replica.cases.merge import MISSION_PROGRESS
 from replica.cases.missions import present_case, step
 from replica.cases.owners import create, say_status, transfer
-from replica.cases.state import HASHES, HEAD, IDENTITY, NAMES, Element
+from replica.cases.state import HASHES, IDENTITY, NAMES, Element
 from replica.cases.subjects import CASE, RESOURCE, Target, change_head, find, link, open_subject, propose, write
 from replica.cases.verdicts import Finding, Verdict, VerdictKind
 
@@ -97,7 +97,8 @@ def _nonsense_fact(kind: str, fact: Fact) -> str:
 
 
 def _anchor(act: Act, report: Report) -> tuple[str, str]:
-    """(kind, id) of the subject with which this message's id is kept: its first case, else its first resource or request."""
+    """(kind, id) of the subject with which this message's id is kept: its first case, else its first resource or
+    request."""
     for subject in report.subjects:
         if subject.kind == "case":
             return "case", known_case(act, subject) or derived_id(subject)
@@ -143,15 +144,7 @@ def derived_id(subject: Subject) -> str:
 
 def known_case(act: Act, subject: Subject) -> str:
     """The id of the case this subject speaks of; empty where it is known only by a number nobody has named yet."""
-    if subject.id:
-        return subject.id
-    for organisation in (subject.organisation, registry.canonical(act.draft, subject.organisation)):
-        found = act.draft.load(keys.sender_case(organisation, subject.sender_case), NAMES)
-        if found:
-            return found[0]
-    derived = derived_id(subject)
-    head = act.draft.load(keys.head("case", derived), HEAD)
-    return (head.same_as or derived) if head is not None else ""
+    return subject.id or registry.case_numbered(act.draft, subject.organisation, subject.sender_case)
 
 
 def _case(act: Act, report: Report, subject: Subject) -> None:
@@ -184,7 +177,8 @@ def _case_fact(act: Act, report: Report, target: Target, fact: Fact) -> None:
 
 
 def _index_number(act: Act, target: Target, organisation: str, number: str) -> None:
-    """(organisation, sender's case number) leads to this case; a case opened under that number alone is joined to it."""
+    """(organisation, sender's case number) leads to this case; a case opened under that number alone is joined to
+    it."""
     for alias in dict.fromkeys((organisation, registry.canonical(act.draft, organisation))):
         place = keys.sender_case(alias, number)
         known = act.draft.load(place, NAMES) or ()
@@ -260,8 +254,8 @@ def take_step(act: Act, target: Target, case: str, status: str, at_ms: int) -> N
 
 
 def _organisation(act: Act, target: Target, fact: Fact) -> None:
-    """Whose the resource is. Only who is in charge of it, or whom its very id names, may say that it is another's: else a
-    stranger would make himself its owner by describing it."""
+    """Whose the resource is. Only who is in charge of it, or whom its very id names, may say that it is another's:
+    else a stranger would make himself its owner by describing it."""
     if _may_adopt(act, target, fact.value):
         write(act, target, RESOURCE["organisation"], "", fact.value, fact.at_ms)
         change_head(act, target, owner=fact.value)

@@ -1,9 +1,8 @@
 """What the records hold: one frozen type a kind, and its decoder.
 
 A value never stands alone: it stands as `Held`, with who said it, when it happened, when it was agreed and by which
-operation, because rule 10 (seen) and every reader need that. A field's values stand in a `Slot`: the siblings of rule 4, the
-holder first, and beside them what strangers proposed.
-"""
+operation, because rule 10 (seen) and every reader need that. A field's values stand in a `Slot`: the siblings of
+rule 4, the holder first, and beside them what strangers proposed."""
 
 from __future__ import annotations
 
@@ -17,11 +16,10 @@ from replica.cases.verdicts import Verdict, VerdictKind
 class Held(Struct, frozen=True, array_like=True):
     """One value, and where it came from.
 
-    `index`: of the log entry; `time_ms`: the leader's time of that entry; `clock`: the author's hybrid clock, clamped to the
-    leader's time + 500 ms, `said` the original where it was clamped; `act_ms`: when the act happened; `at_ms`: the value's own
-    time, where its rule goes by it; `authority`: whether it was said with authority (rule 12); `before`: for an owner, the
-    owner it replaced.
-    """
+    `index`: of the log entry; `time_ms`: the leader's time of that entry; `clock`: the author's hybrid clock,
+    clamped to the leader's time + 500 ms, `said` the original where it was clamped; `act_ms`: when the act
+    happened; `at_ms`: the value's own time, where its rule goes by it; `authority`: whether it was said with
+    authority (rule 12); `before`: for an owner, the owner it replaced."""
 
     value: str
     operation: OperationId
@@ -72,11 +70,11 @@ class Delegation(Struct, frozen=True, array_like=True):
 class Head(Struct, frozen=True, array_like=True):
     """What is said of a case, resource or request as a whole; small, because lists read it.
 
-    `owner` is the holder of the owner field, `status` a case's own status (its owner's), both kept here for lists. `opened`
-    and `opened_by`: the operation and site that first named it. `created` is None while it is *incomplete*: only updates named
-    it so far; `created_owner` the owner its creation named. `charge`: see `Delegation`. `same_as`: this incomplete case was
-    opened under (organisation, sender's number), and that turned out to be case `same_as`, whose `linked` names this one.
-    """
+    `owner` is the holder of the owner field, `status` a case's own status (its owner's), both kept here for lists.
+    `opened` and `opened_by`: the operation and site that first named it. `created` is None while it is
+    *incomplete*: only updates named it so far; `created_owner` the owner its creation named. `charge`: see
+    `Delegation`. `same_as`: this incomplete case was opened under (organisation, sender's number), and that turned
+    out to be case `same_as`, whose `linked` names this one."""
 
     kind: str
     id: str
@@ -101,8 +99,8 @@ class Head(Struct, frozen=True, array_like=True):
 
 
 class Stream(Struct, frozen=True, array_like=True):
-    """One incarnation of a site (rule 4), never forgotten. `released`: kept verdicts up to here were let go; `behind`: the
-    earlier incarnation whose kept verdicts are to be let go next, None for none."""
+    """One incarnation of a site (rule 4), never forgotten. `released`: kept verdicts up to here were let go;
+    `behind`: the earlier incarnation whose kept verdicts are to be let go next, None for none."""
 
     last: int
     closed_at: int | None
@@ -125,10 +123,11 @@ class SiteRecord(Struct, frozen=True, array_like=True):
 
 
 class Kept(Struct, frozen=True, array_like=True):
-    """A verdict other than applied, until its site holds it durably. It stands in the case's history (`at`, a key), or here
-    where there is no such case."""
+    """A verdict other than applied, until its site holds it durably. It stands in the case's history (`at`, a key),
+    or here where there is no such case."""
 
     at: bytes = b""
+    index: int = 0
     verdict: Verdict | None = None
 
 
@@ -171,10 +170,10 @@ class Organisation(Struct, frozen=True, array_like=True):
 class Charge(Struct, frozen=True, array_like=True):
     """Who answers for a Samu's work (rule 13). No record: the Samu itself, epoch 1, never raised.
 
-    `epoch` counts every take-over and hand-back, and is what a take-over is compared with; `since_epoch` and `raised` are
-    of the last one that concerned all of the work. A delegation of one case counts if it is younger than `taken_index`, the
-    last take-over of everything, and was not its holder's to hand back with everything at `handed_index`.
-    """
+    `epoch` counts every take-over and hand-back, and is what a take-over is compared with; `since_epoch` and
+    `raised` are of the last one that concerned all of the work. A delegation of one case counts if it is younger
+    than `taken_index`, the last take-over of everything, and was not its holder's to hand back with everything at
+    `handed_index`."""
 
     samu: str
     holder: str

@@ -1,8 +1,7 @@
 """Cases, resources and requests as records: opening them, their fields, their history, their conflicts.
 
-Everything that changes a value goes through `write`, `add` or `settle`, so that no value is replaced without its past being
-kept and no conflict arises without its entry in the list of conflicts.
-"""
+Everything that changes a value goes through `write`, `add` or `settle`, so that no value is replaced without its
+past being kept and no conflict arises without its entry in the list of conflicts."""
 
 from __future__ import annotations
 
@@ -13,6 +12,7 @@ from msgspec.structs import replace
 from replica.cases import keys
 from replica.cases.act import Act, plain
 from replica.cases.authority import has_authority
+from replica.cases.draft import Draft
 from replica.cases.fields import FIELDS, Field, Rule
 from replica.cases.merge import RULES, Outcome, Siblings
 from replica.cases.state import (
@@ -28,8 +28,8 @@ from replica.cases.state import (
 from replica.cases.verdicts import VerdictKind
 
 RESOURCE_HISTORY = 256
-"""How many values a resource's own history keeps. What it did for a case is in that case's history, without bound until the
-case is archived; what belongs to no case would grow for as long as the vehicle lives."""
+"""How many values a resource's own history keeps. What it did for a case is in that case's history, without bound
+until the case is archived; what belongs to no case would grow for as long as the vehicle lives."""
 
 UNRECORDED = frozenset(("position", "described_at"))
 """Fields whose replaced values are not kept: many, and worth little each."""
@@ -37,7 +37,8 @@ UNRECORDED = frozenset(("position", "described_at"))
 
 @dataclass(slots=True)
 class Target:
-    """One subject that an operation speaks of. `prefix`: of the keys of its parts; `authority`: the operation's over it."""
+    """One subject that an operation speaks of. `prefix`: of the keys of its parts; `authority`: the operation's
+    over it."""
 
     kind: str
     id: str
@@ -78,6 +79,11 @@ def field_place(target: Target, field: Field, key: str) -> tuple[bytes, str]:
 
 def slot_of(act: Act, target: Target, field: Field, key: str = "") -> Slot:
     return act.draft.slot(*field_place(target, field, key))
+
+
+def slot_at(draft: Draft, target: Target, field_name: str, key: str) -> Slot:
+    """The slot of a field named by its text, for readers."""
+    return draft.slot(*field_place(target, FIELDS[target.kind][field_name], key))
 
 
 def split(act: Act, siblings: Siblings) -> tuple[Siblings, Siblings]:
@@ -158,8 +164,8 @@ def remember(
     by: Held | None = None,
     case: str = "",
 ) -> None:
-    """Keep a value that does not hold (any more). `by`: what holds instead, where it is not this operation's; `case`: for a
-    resource, the case in whose history it belongs."""
+    """Keep a value that does not hold (any more). `by`: what holds instead, where it is not this operation's;
+    `case`: for a resource, the case in whose history it belongs."""
     if field.name in UNRECORDED:
         return
     operation, index = (by.operation, by.index) if by is not None else (act.operation.id, act.index)

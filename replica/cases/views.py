@@ -1,7 +1,8 @@
-"""What a reader sees of the state: whole, with where every value comes from. Plain types that turn into JSON as they are.
+"""What a reader sees of the state: whole, with where every value comes from. Plain types that turn into JSON as
+they are.
 
-`msgspec.to_builtins(view)` or `msgspec.json.encode(view)`; operation ids are text (`OperationId.parse` reads them back).
-"""
+`msgspec.to_builtins(view)` or `msgspec.json.encode(view)`; operation ids are text (`OperationId.parse` reads them
+back)."""
 
 from __future__ import annotations
 
@@ -9,8 +10,9 @@ from msgspec import Struct
 
 
 class ValueView(Struct, frozen=True, omit_defaults=True):
-    """One value: who said it, when it happened (`act_ms`), the value's own time (`at_ms`), when and by which entry of the log
-    it was agreed. `tentative`: not agreed yet, this site's own. `clock_said_ms`: the author's clock where it ran ahead."""
+    """One value: who said it, when it happened (`act_ms`), the value's own time (`at_ms`), when and by which entry
+    of the log it was agreed. `tentative`: not agreed yet, this site's own. `clock_said_ms`: the author's clock
+    where it ran ahead."""
 
     value: str
     author: str
@@ -43,7 +45,7 @@ class ElementView(Struct, frozen=True, omit_defaults=True):
 
 
 class PastView(Struct, frozen=True, omit_defaults=True):
-    """A value that does not hold: `became` a verdict's word, `rule` and `by` the operation that decided it."""
+    """A value that does not hold: `became`: replaced, superseded or released; `rule` and `by` the operation that decided it."""
 
     subject: str
     field: str
@@ -74,8 +76,9 @@ class StepView(Struct, frozen=True):
 
 
 class EngagementView(Struct, frozen=True, omit_defaults=True):
-    """A resource as one case sees it. `state`: "engaged", "conflict" (also engaged elsewhere), "proposed" (a stranger says
-    so), "over". `missions`: each mission's number, status, whether it is over; `steps` by act time."""
+    """A resource as one case sees it. `state`: "engaged", "conflict" (also engaged elsewhere), "proposed" (a
+    stranger says so), "over". `missions`: each mission's number, status, whether it is over; `steps` by act
+    time."""
 
     resource: str
     state: str
@@ -87,7 +90,8 @@ class EngagementView(Struct, frozen=True, omit_defaults=True):
 
 
 class ChargeView(Struct, frozen=True, omit_defaults=True):
-    """Who answers for this. `samu`: the site that serves the owner; `holder`: the site in charge (empty: nobody of ours)."""
+    """Who answers for this. `samu`: the site that serves the owner; `holder`: the site in charge (empty: nobody of
+    ours)."""
 
     samu: str
     holder: str
@@ -96,9 +100,9 @@ class ChargeView(Struct, frozen=True, omit_defaults=True):
 
 
 class CaseView(Struct, frozen=True, omit_defaults=True):
-    """A case, whole. `status` is its own (its owner's), `statuses` each organisation's. `incomplete`: only updates named it so
-    far. `history`: every value that does not hold any more or never did, oldest first; `linked`: cases opened under its
-    sender's number alone, with what they hold."""
+    """A case, whole. `status` is its own (its owner's), `statuses` each organisation's. `incomplete`: only updates
+    named it so far. `history`: every value that does not hold any more or never did, oldest first; `linked`: cases
+    opened under its sender's number alone, with what they hold."""
 
     id: str
     owner: str
@@ -192,7 +196,8 @@ class StreamView(Struct, frozen=True, omit_defaults=True):
 
 
 class SiteView(Struct, frozen=True):
-    """A site as the agreed state knows it: verdicts counted by kind, whether it was ever restored from a backup (rule 7)."""
+    """A site as the agreed state knows it: verdicts counted by kind, whether it was ever restored from a backup
+    (rule 7)."""
 
     site: str
     current: bytes | None
@@ -214,6 +219,3 @@ class ChargeChangeView(Struct, frozen=True):
     agreed_ms: int
     operation: str
     index: int
-
-
-CaseView.__doc__ = CaseView.__doc__

@@ -6,7 +6,7 @@ under the same key, and is given the receipt of the one operation there is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -29,6 +29,7 @@ from replica.wire.client import Receipt
 
 BUDGET_MS: Final = 250
 VERDICT_WAIT_MS: Final = 10_000
+WAITING_AT_ONCE: Final = 200
 RETRY_SECONDS: Final = 0.02
 TRY_AGAIN: Final = (OutcomeUnknown, NotAvailable, Closed, Overloaded, StorageFull)
 """No answer yet: the node is gone, going, too busy or full. Everything else is an answer."""
@@ -129,6 +130,21 @@ class Caller:
         self._client = client
         self._changed.set()
         self._changed = trio.Event()
+
+
+async def until_decided(callers: dict[str, Caller], receipts: Iterable[Receipt], decided: dict[str, Receipt]) -> None:
+    """Wait until the site of each operation knows its verdict, and note it in `decided`; all of them wait together."""
+
+    limit = trio.CapacityLimiter(WAITING_AT_ONCE)
+
+    async def wait(operation: str) -> None:
+        async with limit:
+            decided[operation] = await callers[operation.partition("/")[0]].decided(operation)
+
+    async with trio.open_nursery() as nursery:
+        for receipt in receipts:
+            if receipt.verdict is None and receipt.operation not in decided:
+                nursery.start_soon(wait, receipt.operation)
 
 
 @asynccontextmanager

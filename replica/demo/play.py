@@ -18,7 +18,7 @@ from typing import Final
 import trio
 
 from replica.cases.commands import Report
-from replica.demo.caller import Caller
+from replica.demo.caller import Caller, until_decided
 from replica.demo.clash import Common, Write, learn_all, note, writes
 from replica.demo.ledger import Held, Ledger
 from replica.demo.looking import leader_of, until_equal, until_mode
@@ -113,7 +113,8 @@ class Play:
                 nursery.start_soon(self._kill_one_more)
             nursery.start_soon(self._cut_a_line)
             await self._play_all()
-        await self._until_decided([receipt for _, receipt in self.course.ledger.receipts()])
+        everything = [receipt for _, receipt in self.course.ledger.receipts()]
+        await until_decided(self.callers, everything, self.course.decided)
         self.course.note("every operation has its verdict at its site")
         await until_equal(self.callers.values(), EQUAL_SECONDS)
         self.course.note("all nodes show the same state")
@@ -232,7 +233,7 @@ class Play:
         self.course.note(f"the line of {name} is whole again")
         self._ring()
         mine = [receipt for held, receipt in self.course.ledger.receipts() if held.site == name]
-        await self._until_decided(mine)
+        await until_decided(self.callers, mine, self.course.decided)
         self.course.reconcile_ms = (trio.current_time() - healed) * 1000
         self.course.note(f"{name} has a verdict for each of its {len(mine)} operations so far")
 
@@ -308,18 +309,6 @@ class Play:
             held = await site.message(write.message, key, what, sender=site.name)
         self._ring()
         return held
-
-    async def _until_decided(self, receipts: Sequence[Receipt]) -> None:
-        """Wait until the site of each operation knows its verdict; all of them wait together."""
-        async with trio.open_nursery() as nursery:
-            for receipt in receipts:
-                if receipt.verdict is None and receipt.operation not in self.course.decided:
-                    nursery.start_soon(self._decide, receipt.operation)
-
-    async def _decide(self, operation: str) -> None:
-        site = operation.partition("/")[0]
-        self.course.decided[operation] = await self.callers[site].decided(operation)
-        self._ring()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():

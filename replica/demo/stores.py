@@ -177,4 +177,6 @@ def _note(read: LogRead, operation: OperationId, kind: VerdictKind, key: str) ->
 
 
 def _conflict(view: queries.ConflictView) -> tuple[str, str, tuple[str, ...]]:
-    raise NotImplementedError
+    """(what it is about, field, values with who said them, the one that holds first)."""
+    field_name = f"{view.field} {view.key}".strip()
+    return f"{view.subject} {view.id}", field_name, tuple(f"{value.value} ({value.author})" for value in view.values)

@@ -148,6 +148,17 @@ class Cluster:
         node.wanted = False
         return await node.child.kill()
 
+    def strike(self, name: str) -> float:
+        """SIGKILL without waiting: `trio.current_time()` of the signal. `gone` before it is started again."""
+        node = self.nodes[name]
+        node.wanted = False
+        node.child.signal(signal.SIGKILL)
+        return trio.current_time()
+
+    async def gone(self, name: str) -> None:
+        """Wait until the process has ended, whoever ended it."""
+        await self.nodes[name].child.ended()
+
     async def stop(self, name: str) -> int:
         """SIGTERM: the exit code. Raises ProcessFailed where it takes too long; it is killed then."""
         node = self.nodes[name]

@@ -169,7 +169,7 @@ def _read_body(body: Any, key: str, path: str, checker: Checker) -> Part | Mappi
     if case is not None and not (isinstance(case, str) and CASE_ID.accepts(case)):
         checker.report(join(path, "caseId"), CASE_ID.expected)
     elif key not in UNREAD and _document_case(body) is None:
-        checker.report(path, f"expected a type that names its case ({_NAMING}), or one of {_known()}")
+        checker.report(path, f"expected {_known()}, or a type that names its case ({_NAMING})")
     return body if len(checker.places) == before else None
 
 
@@ -248,8 +248,8 @@ def _outcome(content: _Checked, message: str, sender: str, envelope: Envelope | 
 
 
 def _cancellation(content: _Checked, message: str, sender: str) -> Outcome:
-    """Nothing is taken back by a message (the state only grows): the cancellation is kept with the case, for a person."""
-    return _as_document(content, message, sender, f"{content.kind} is cancelled; it names no case to keep that with")
+    """Nothing is taken back by a message (the state only grows): it is kept with its case, unread, for a person."""
+    return _as_document(content, message, sender, f"{content.kind} is cancelled, and names no case")
 
 
 def _as_document(content: _Checked, message: str, sender: str, otherwise: str) -> Outcome:

@@ -1,9 +1,9 @@
 """Out again: facts that hold → contents of the standard that parse back to the same facts.
 
-No type can say all that a case may hold: RS-EDA admits one call and no free text, RS-EDA-MAJ no address, an organisation
-speaks its own status only. So a subject leaves as a short list of contents. Each is filled with what fits it, read back
-with `decode.read`, and what it said is taken off what is left to say: that what leaves parses back is not hoped for but how
-it is made. What no content can carry is returned by name (`left`), never dropped in silence.
+No type can say all that a case may hold: RS-EDA admits one call and no free text, RS-EDA-MAJ no address, and an
+organisation speaks its own status only. So a subject leaves as a short list of contents. Each is filled with what fits
+it, read back with `decode.read`, and what it said is taken off what is left to say: that what leaves parses back is not
+hoped for but how it is made. What no content can carry is returned by name (`left`), never dropped in silence.
 
 Left out: RC-RI (its two families of vehicles say less than RS-RI does).
 """
@@ -15,13 +15,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from msgspec.structs import replace
+
 from replica.cases.commands import Fact, Report
 from replica.cases.fields import FIELDS
 from replica.errors import InvalidMessage
 from replica.hubsante.check import Checker, Many, Object, Shape, shape_of
 from replica.hubsante.decode import read
 from replica.hubsante.kinds import BY_NAME
-from replica.hubsante.mapping import CASE, PATIENT, PATIENT_KEY, PATIENT_LIST, RESOURCE, Line
+from replica.hubsante.mapping import CASE, PATIENT, PATIENT_KEY, PATIENT_LIST, RESOURCE, Line, own_time
 from replica.hubsante.subjects import UNKNOWN, is_placeholder
 from replica.hubsante.text import canonical
 from replica.hubsante.times import date_time_text
@@ -57,7 +59,7 @@ def case_contents(case: str, facts: Iterable[Fact], speaker: str) -> Leaving:
     facts: those that hold, all elements of the growing fields included. speaker: the organisation that sends; statuses
     and case numbers of others leave as said by them.
     """
-    said = tuple(facts)
+    said = tuple(replace(fact, at_ms=own_time("case", CASE, fact)) for fact in facts)
     others = sorted({fact.key for fact in said if _line_of(CASE, fact.field).by_speaker} - {speaker, ""})
     outbox = _Outbox(said, speaker)
     outbox.say("RS-EDA", lambda left: _case_draft("RS-EDA", case, said, left, speaker))
@@ -77,7 +79,7 @@ def resource_contents(resource: str, facts: Iterable[Fact], speaker: str, case: 
 
     case: the case it is said for; empty for none, then neither RS-RI nor RS-SR can be sent.
     """
-    outbox = _Outbox(tuple(facts), speaker)
+    outbox = _Outbox(tuple(_of_resource(fact) for fact in facts), speaker)
     if case:
         kind = "RS-ER" if is_placeholder(resource) else "RS-RI"
         outbox.say_all(kind, lambda left: _resource_list(kind, resource, case, outbox.said, left))
@@ -93,6 +95,21 @@ def request_contents(request: str, facts: Iterable[Fact], speaker: str, case: st
     outbox.say_all("RS-DR", lambda left: _request(request, case, left))
     outbox.say_all("RS-RR", lambda left: _answer(request, case, left))
     return outbox.leaving()
+
+
+def _of_resource(fact: Fact) -> Fact:
+    """As a message says it: times of descriptions are their own, an engagement in the standard's words."""
+    if fact.field == "engagement":
+        said = json.loads(fact.value)
+        named = {name: said.get(name) or said.get(ours, "") for name, ours in _ENGAGEMENT.items()}
+        return replace(fact, value=canonical({name: value for name, value in named.items() if value}), at_ms=0)
+    if fact.field in ("status", "availability", "position"):
+        return fact
+    return replace(fact, at_ms=own_time("resource", RESOURCE, fact))
+
+
+_ENGAGEMENT = {"caseId": "case", "missionId": "mission", "patientId": "patient"}
+"""The standard's words for an engagement → those of the state."""
 
 
 class _Outbox:
@@ -133,7 +150,8 @@ def _told(content: Outgoing) -> frozenset[Fact]:
         return frozenset()
     outcome = parsed.contents[0].outcome
     assert isinstance(outcome, Report), f"{content.kind} reads back as {type(outcome).__name__}"
-    return frozenset(fact for subject in outcome.subjects for fact in subject.facts)
+    told = frozenset(fact for subject in outcome.subjects for fact in subject.facts)
+    return told | frozenset(replace(fact, at_ms=0) for fact in told if fact.field == "engagement")
 
 
 def _line_of(lines: tuple[Line, ...], field: str) -> Line:
@@ -202,7 +220,7 @@ def _put_patient(members: Members, shape: Object, fact: Fact) -> None:
 
 
 def _put(members: Members, shape: Object, line: Line, fact: Fact, subject: str) -> None:
-    """Puts a fact's value at its line's path, where the type has that path, the value its form, and the place is free."""
+    """Puts a fact's value at its line's path, if the type has that path, the value its form, and the place is free."""
     if not line.path:
         return
     *outer, last = line.path

@@ -27,17 +27,20 @@ LETTERS = frozenset(string.ascii_letters)
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A form of text: `expected` says it to a person, `accepts` checks it."""
+    """A form of text: `expected` says it to a person, `accepts` checks it. `sample` is a text of that form; `values`
+    all there are, where it is a list of words."""
 
     expected: str
     accepts: Callable[[str], bool]
+    sample: str
+    values: tuple[str, ...] = ()
 
 
 def one_of(values: tuple[str, ...]) -> Format:
     """A word of a list. Up to 63 allowed values are named, of longer lists the first ones and how many there are."""
     known = frozenset(values)
     shown = ", ".join(values) if len(values) <= 63 else f"{', '.join(values[:8])} … ({len(values)} codes)"
-    return Format(f"expected one of {shown}", known.__contains__)
+    return Format(f"expected one of {shown}", known.__contains__, values[0], values)
 
 
 def _parts(text: str) -> list[str] | None:
@@ -82,8 +85,8 @@ def _matches(text: str, template: str) -> bool:
     )
 
 
-def _templates(expected: str, *templates: str) -> Format:
-    return Format(expected, lambda text: any(_matches(text, template) for template in templates))
+def _templates(what: str, sample: str, *templates: str) -> Format:
+    return Format(f"expected {what}", lambda text: any(_matches(text, template) for template in templates), sample)
 
 
 def _is_phone(text: str) -> bool:
@@ -102,10 +105,12 @@ _LETTERS = f"of letters, digits, - and _ between dots, {MAX_ID} characters at mo
 CASE_ID = Format(
     f"expected a case id {{country}}.{{domain}}.{{organisation}}.{{number}}, up to 10 parts {_LETTERS}",
     lambda text: _is_dotted(text, 10),
+    "fr.health.samu440.DRFR154402414300123",
 )
 ORGANISATION_ID = Format(
     f"expected an organisation {{country}}.{{domain}}.{{organisation}}, up to 9 parts {_LETTERS}",
     lambda text: _is_dotted(text, 9),
+    "fr.health.samu440",
 )
 
 
@@ -113,6 +118,7 @@ def _named(word: str) -> Format:
     return Format(
         f"expected an id {{organisation}}.{word}.{{number}}, parts {_LETTERS}",
         lambda text: _is_named(text, word),
+        f"fr.health.samu440.{word}.1",
     )
 
 
@@ -120,22 +126,26 @@ RESOURCE_ID = _named("resource")
 REQUEST_ID = _named("request")
 PATIENT_ID = _named("patient")
 NOTE_ID = _named("medicalNote")
+_INSTANT = "2024-05-26T13:20:00+02:00"
 DATE_TIME = Format(
-    "expected a date-time with offset, like 2024-05-26T13:20:00+02:00 (no Z, no fractions), of the years 1970 to 2199",
+    f"expected a date-time with offset, like {_INSTANT} (no Z, no fractions), of the years 1970 to 2199",
     _is_time,
+    _INSTANT,
 )
-EXPIRY = Format("expected a date-time with offset, like 2024-05-26T13:20:00+02:00 (no Z, no fractions)", _is_far_time)
-BIRTH_DATE = _templates("expected a date, like 1967-09-17", "9999-99-99")
+EXPIRY = Format(f"expected a date-time with offset, like {_INSTANT} (no Z, no fractions)", _is_far_time, _INSTANT)
+BIRTH_DATE = _templates("a date, like 1967-09-17", "1967-09-17", "9999-99-99")
 """Only the form, as the standard asks: months and days that are not known are written 00."""
-WHATS_HAPPEN_CODE = _templates("expected a code like C02.08.05", "C99.99.99")
-LOCATION_KIND_CODE = _templates("expected a code like L01.01.04", "L99.99.99")
-MOTIVE_CODE = _templates("expected a code like M01.02 or M17.03.01", "M99.99", "M99.99.99")
-RISK_CODE = _templates("expected a code like R05", "R99")
-DIAGNOSIS_CODE = _templates("expected a diagnosis code like I64 or S06.9", "@99", "@99.~", "@99.~~", "@99.~~~")
-AGE = _templates("expected an age like P65Y (years), P6M, P3W or P12D", "P9?", "P99?", "P999?")
-COMMUNE_CODE = _templates("expected a commune code of five digits", "99999")
-PLACE_ID = _templates("expected a FINESS, SIREN, SIRET or APE number", "**0999999", "999999999", "9" * 14, "9999#")
-PHONE = Format("expected a telephone number + and 5 to 18 digits", _is_phone)
-SHORT = Format(f"expected at most {MAX_ID} characters", lambda text: len(text) <= MAX_ID)
+WHATS_HAPPEN_CODE = _templates("a code like C02.08.05", "C02.08.05", "C99.99.99")
+LOCATION_KIND_CODE = _templates("a code like L01.01.04", "L01.01.04", "L99.99.99")
+MOTIVE_CODE = _templates("a code like M01.02 or M17.03.01", "M01.02", "M99.99", "M99.99.99")
+RISK_CODE = _templates("a code like R05", "R05", "R99")
+DIAGNOSIS_CODE = _templates("a diagnosis code like I64 or S06.9", "S06.9", "@99", "@99.~", "@99.~~", "@99.~~~")
+AGE = _templates("an age like P65Y (years), P6M, P3W or P12D", "P65Y", "P9?", "P99?", "P999?")
+COMMUNE_CODE = _templates("a commune code of five digits", "44109", "99999")
+PLACE_ID = _templates(
+    "a FINESS, SIREN, SIRET or APE number", "680020096", "**0999999", "999999999", "99999999999999", "9999#"
+)
+PHONE = Format("expected a telephone number: + and 5 to 18 digits", _is_phone, "+33261910100")
+SHORT = Format(f"expected at most {MAX_ID} characters", lambda text: len(text) <= MAX_ID, "1")
 """For names that become part of a key: the standard gives them no length."""
-KEY = Format(f"expected a text of 1 to {MAX_ID} characters", lambda text: 0 < len(text) <= MAX_ID)
+KEY = Format(f"expected a text of 1 to {MAX_ID} characters", lambda text: 0 < len(text) <= MAX_ID, "1")

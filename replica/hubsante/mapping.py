@@ -11,6 +11,7 @@ Absent never clears: an absent member, an empty list and an empty plain text giv
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -168,6 +169,15 @@ def _key(line: Line, value: Any, speaker: str) -> str:
 
 def _at(line: Line, value: Any) -> int:
     return time_of(value, line.at) if line.at else 0
+
+
+def own_time(subject: str, lines: Iterable[Line], fact: Fact) -> int:
+    """The time a fact's own value names, 0 for none: what reading it from a message gives as `at_ms`."""
+    line = next((line for line in lines if line.field == fact.field), None)
+    if line is None or not line.at:
+        return 0
+    structured = FIELDS[subject][fact.field].structured
+    return time_of(json.loads(fact.value) if structured else fact.value, line.at)
 
 
 def once(facts: Iterable[Fact]) -> tuple[Fact, ...]:

@@ -25,7 +25,6 @@ from replica.raft.quorum import voters
 from replica.raft.ready import Accepted, Refusal, Refused
 from replica.raft.types import NOBODY, HardState, Index, Membership, NodeId, RaftConfig, Role, Term
 
-
 NOT_SENT = -1
 """No round of heartbeats."""
 

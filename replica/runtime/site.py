@@ -12,10 +12,10 @@ from typing import Any
 
 import trio
 
+from replica.cases import digest as digests
 from replica.cases import queries
 from replica.cases.commands import RegisterOrganisation
 from replica.cases.operations import Operation, OperationId
-from replica.cases.records import Held
 from replica.cases.verdicts import Effects, Verdict
 from replica.config import SiteConfig
 from replica.errors import RemoteProtocolError, ReplicaError
@@ -124,9 +124,9 @@ class SiteNode:
 
         Raises RemoteProtocolError where the records do not add up to `digest`; nothing was replaced then.
         """
-        found = queries.digest(Held(records))
-        if found != digest.hex():
-            raise RemoteProtocolError(f"a state of digest {found} was sent as one of {digest.hex()}")
+        found = digests.total(records.items())
+        if found != digest:
+            raise RemoteProtocolError(f"a state of digest {found.hex()} was sent as one of {digest.hex()}")
         problem = await in_loop(lambda done: self._disk.write_state(StateReplaceAll(records, (index, term), {}), done))
         if problem is not None:
             raise problem

@@ -194,7 +194,10 @@ class StateStore(Protocol):
     """
 
     def get(self, key: bytes) -> bytes | None:
-        """The record under `key`, as of the last flush."""
+        """The record under `key`, as of the last flush.
+
+        A record whose *key* was damaged is absent here; only a scan meets it. Scan everything once at start.
+        """
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All records whose key begins with `prefix`, in key order.
@@ -244,7 +247,8 @@ class Store(Protocol):
 
     @property
     def fresh(self) -> bool:
-        """Whether nothing had ever been saved in it when it was opened.
+        """Whether nothing that counts had ever been saved in it when it was opened: no term or vote, no entry, no journal
+        record, no applied entry.
 
         A node of an existing cluster that finds its store fresh has lost it, and with it its promises (D10). It stays
         fresh until the first save, also over a crash right after creation.

@@ -89,6 +89,13 @@ class Environment:
         """The handle of one of the databases named at opening."""
         return self._databases[name]
 
+    def fixed(self, key: bytes) -> bytes:
+        """A record of the main database that is there from creation on: where it is not, its key was damaged."""
+        sealed = self.get(self._databases[MAIN], key)
+        if sealed is None:
+            raise StoreDamaged(f"record {key.decode()!r} of {self.folder}", "it is missing")
+        return sealed
+
     def get(self, database: Database, key: bytes) -> bytes | None:
         """One value as of the latest commit."""
         with self._gate:
@@ -181,7 +188,8 @@ class Environment:
         """What a failed transaction means. LMDB has aborted it: the last commit stands."""
         if isinstance(problem, _DAMAGED):
             return StoreDamaged(f"{self.folder}/data.mdb", f"its structure is damaged: {problem}")
-        if problem.code in _FULL or (problem.code == errno.EIO and disk_is_full(self.folder)):
+        code = getattr(problem, "code", 0)  # the library's own complaints carry none
+        if code in _FULL or (code == errno.EIO and disk_is_full(self.folder)):
             return StorageFull(f"{self.folder}: the disk is full: {problem}")
         self._failure = StorageFailed(f"{self.folder}: a commit failed, what is on the disk is unknown: {problem}")
         return self._failure

@@ -70,7 +70,8 @@ def _check(path: Path, is_right: Callable[[int], bool], wanted: str, *, writing:
 
 _MAGIC = 0xBEEFC0DE
 _META = Struct("=16xII8x8xI44x48xQQ")
-"""Page header; magic, version, address, map size; page size and the rest of two table roots; last page, transaction. `=` since the file is in the byte order of its machine."""
+"""Page header; magic, version, address, map size; page size and the rest of two table roots; last page, transaction.
+In the byte order of the machine, as LMDB writes it."""
 
 
 def check_whole(environment: Path, *, at_rest: bool) -> None:
@@ -121,9 +122,7 @@ def _check_transactions(path: Path, even: _Meta, odd: _Meta) -> None:
     numbers = (even.transaction, odd.transaction)
     in_turn = abs(numbers[0] - numbers[1]) == 1 and numbers[0] % 2 == 0
     if not in_turn and numbers != (0, 0):
-        raise StoreDamaged(
-            str(path), f"its head names transactions {numbers[0]} and {numbers[1]}, which is out of turn"
-        )
+        raise StoreDamaged(str(path), f"its head names transactions {numbers[0]} and {numbers[1]}, out of turn")
 
 
 def _walk(path: Path, *, cut_short: bool, size: int) -> None:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 RECORDS = b"journal"
 PLACES = b"journal places"
 COUNTER_PREFIX = b"@incarnation "
+KNOWN_KEY = b"@incarnations known"
+"""How many counters there are, so that a missing one is missed."""
 INCARNATION_BYTES = 16
 
 RECORDS_PER_TRIM = 1000
@@ -47,6 +49,11 @@ RECORDS_PER_TRIM = 1000
 
 _NAME = Struct(">16sQ")
 _HEADER_BYTES = SUM_BYTES + _NAME.size
+
+
+def initial_journal_records() -> dict[bytes, bytes]:
+    """What a new log environment holds for its journal."""
+    return {KNOWN_KEY: encode_number(Kind.KNOWN, KNOWN_KEY, 0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +121,7 @@ class LmdbJournal:
 
     def is_untouched(self) -> bool:
         """Whether nothing was ever journalled here."""
-        with self._env.read() as txn:
-            cursor = txn.cursor(self._main)
-            found = cursor.set_range(COUNTER_PREFIX) and cursor.key().startswith(COUNTER_PREFIX)
-        return not found and self._ends.length == 0
+        return self._env.fixed(KNOWN_KEY) == initial_journal_records()[KNOWN_KEY] and self._ends.length == 0
 
     # --- one job, one transaction ---
 
@@ -168,6 +172,8 @@ class LmdbJournal:
         txn.cursor(self._places).putmulti(places)
         for incarnation in sorted({record[0] for record in job.records}):
             self._put_counter(txn, incarnation, counters[incarnation])
+        if ends.counters is None or len(counters) > len(ends.counters):
+            txn.put(KNOWN_KEY, encode_number(Kind.KNOWN, KNOWN_KEY, len(counters)), db=self._main)
         added = sum(len(payload) for _, _, payload in job.records)
         return JournalEnds(counters, ends.length + len(records), ends.payload_bytes + added)
 
@@ -249,6 +255,10 @@ class LmdbJournal:
             name = f"journal counter of incarnation {incarnation.hex()}"
             counters[incarnation] = Counter(*decode_counter(key, sealed, name))
             cursor.next()
+        sealed = txn.get(KNOWN_KEY, b"", self._main)
+        known = decode_number(Kind.KNOWN, KNOWN_KEY, sealed, "number of journal counters")
+        if known != len(counters):
+            raise StoreDamaged("journal counters", f"{len(counters)} are held, there were {known}")
         return counters
 
     def _measure(self) -> JournalEnds:

@@ -50,6 +50,15 @@ ENTRIES_PER_COMPACTION = 1000
 """How many entries one transaction drops: about a millisecond, after which waiting saves get their turn."""
 
 
+def initial_log_records() -> dict[bytes, bytes]:
+    """What a new log environment holds. A vote that is absent is never taken for a vote that was not given."""
+    return {
+        HARD_STATE_KEY: encode_hard_state(HARD_STATE_KEY, HardState()),
+        COMMIT_KEY: encode_number(Kind.COMMIT, COMMIT_KEY, 0),
+        FLOOR_KEY: encode_pair(Kind.FLOOR, FLOOR_KEY, (0, 0)),
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class LogEnds:
     """Where the log begins and ends. Replaced as a whole, so a reader in another thread never sees half of it."""
@@ -91,16 +100,15 @@ class LmdbLog:
             return tuple(self._read_on(txn.cursor(self._entries), first, last, max_bytes))
 
     def hard_state(self) -> HardState:
-        sealed = self._env.get(self._main, HARD_STATE_KEY)
-        return HardState() if sealed is None else decode_hard_state(HARD_STATE_KEY, sealed)
+        return decode_hard_state(HARD_STATE_KEY, self._env.fixed(HARD_STATE_KEY))
 
     def commit_hint(self) -> Index:
-        sealed = self._env.get(self._main, COMMIT_KEY)
-        return 0 if sealed is None else decode_number(Kind.COMMIT, COMMIT_KEY, sealed, "commit hint")
+        return decode_number(Kind.COMMIT, COMMIT_KEY, self._env.fixed(COMMIT_KEY), "commit hint")
 
     def is_untouched(self) -> bool:
-        """Whether nothing was ever saved here."""
-        return self._ends == LogEnds((0, 0), 0) and self._env.get(self._main, HARD_STATE_KEY) is None
+        """Whether nothing was ever saved here that anybody could rely on."""
+        hard = self._env.fixed(HARD_STATE_KEY)
+        return self._ends == LogEnds((0, 0), 0) and hard == encode_hard_state(HARD_STATE_KEY, HardState())
 
     # --- one job, one transaction ---
 
@@ -211,8 +219,7 @@ class LmdbLog:
 
     def _read_ends(self) -> LogEnds:
         """Find both ends at opening, and check that nothing is missing between them."""
-        sealed = self._env.get(self._main, FLOOR_KEY)
-        floor = (0, 0) if sealed is None else decode_pair(Kind.FLOOR, FLOOR_KEY, sealed, "log floor")
+        floor = decode_pair(Kind.FLOOR, FLOOR_KEY, self._env.fixed(FLOOR_KEY), "log floor")
         with self._env.read() as txn:
             cursor = txn.cursor(self._entries)
             if not cursor.first():

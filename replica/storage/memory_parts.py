@@ -45,7 +45,6 @@ class MemoryLog:
         self._hidden: tuple[Index, Term] = (0, 0)
         self._held: list[Entry] = []
         self._damaged: set[Index | None] = set()
-        self.untouched = True
 
     def first_index(self) -> Index:
         return self._visible_floor()[0] + 1
@@ -96,6 +95,11 @@ class MemoryLog:
     def reset(self, index: Index, term: Term) -> None:
         self._commit([LogReset(index, term)])
 
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was ever saved here that anybody could rely on."""
+        return self._hard == HardState() and self._floor == (0, 0) and not self._held
+
     def damage(self, index: Index | None) -> None:
         """Flip a bit in entry `index`, or in the hard state (None). Nothing happens where it is not held."""
         if index is None or self._floor[0] < index <= self.last_index():
@@ -105,7 +109,7 @@ class MemoryLog:
         """What a new process finds: the same, but for what only this process had hidden."""
         other = MemoryLog(commit)
         other._hard, other._hint, other._floor, other._hidden = self._hard, self._hint, self._floor, self._floor
-        other._held, other._damaged, other.untouched = list(self._held), set(self._damaged), self.untouched
+        other._held, other._damaged = list(self._held), set(self._damaged)
         return other
 
     def apply(self, job: LogSave | LogCompact | LogReset) -> None:
@@ -113,7 +117,6 @@ class MemoryLog:
         match job:
             case LogSave():
                 self._save(job)
-                self.untouched &= job.hard_state is None and not job.entries
             case LogCompact(through):
                 self._drop(min(through, self.last_index()))
             case LogReset(index, term):
@@ -121,7 +124,6 @@ class MemoryLog:
                 assert index >= floor, f"reset to {index} of a log that begins after {floor}"
                 self._held, self._floor, self._hidden = [], (index, term), (index, term)
                 self._damaged -= {damaged for damaged in self._damaged if damaged is not None}
-                self.untouched = False
 
     def _save(self, job: LogSave) -> None:
         if job.entries:
@@ -296,7 +298,6 @@ class MemoryState:
         self._records = _Table("state record")
         self._local = _Table("local value")
         self._applied: tuple[Index, Term] = (0, 0)
-        self.untouched = True
 
     def get(self, key: bytes) -> bytes | None:
         return self._records.get(key)
@@ -333,16 +334,20 @@ class MemoryState:
         """Flip a bit in one record. Nothing happens where it is not held."""
         self._records.damage(key)
 
+    @property
+    def untouched(self) -> bool:
+        """Whether no entry was ever applied here."""
+        return self._applied == (0, 0)
+
     def copy(self, commit: CommitState) -> MemoryState:
         """What a new process finds."""
         other = MemoryState(commit)
         other._records, other._local = self._records.copy(), self._local.copy()
-        other._applied, other.untouched = self._applied, self.untouched
+        other._applied = self._applied
         return other
 
     def apply(self, job: StateJob) -> None:
         """Do what a committed job does."""
-        self.untouched = False
         match job:
             case StateFlush(changes):
                 self._records.change(changes)

@@ -32,6 +32,7 @@ class Kind(Enum):
     JOURNAL = b"journal record"
     JOURNAL_PLACE = b"journal place"
     INCARNATION = b"incarnation"
+    KNOWN = b"incarnations"
     STATE = b"state record"
     LOCAL = b"local value"
     APPLIED = b"applied"

@@ -30,6 +30,11 @@ SCAN_BYTES = 1 << 20
 """One portion of a scan: it ends after this many records or bytes, whichever comes first."""
 
 
+def initial_state_records() -> dict[bytes, bytes]:
+    """What a new state environment holds."""
+    return {APPLIED_KEY: encode_pair(Kind.APPLIED, APPLIED_KEY, (0, 0))}
+
+
 class LmdbState:
     """`contract.StateStore` on one environment."""
 
@@ -54,12 +59,11 @@ class LmdbState:
         return self._scan(Kind.LOCAL, prefix)
 
     def applied(self) -> tuple[Index, Term]:
-        sealed = self._env.get(self._main, APPLIED_KEY)
-        return (0, 0) if sealed is None else decode_pair(Kind.APPLIED, APPLIED_KEY, sealed, "applied index and term")
+        return decode_pair(Kind.APPLIED, APPLIED_KEY, self._env.fixed(APPLIED_KEY), "applied index and term")
 
     def is_untouched(self) -> bool:
-        """Whether nothing was ever flushed here."""
-        return self._env.get(self._main, APPLIED_KEY) is None
+        """Whether no entry was ever applied here."""
+        return self._env.fixed(APPLIED_KEY) == initial_state_records()[APPLIED_KEY]
 
     # --- one job, one transaction ---
 

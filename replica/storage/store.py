@@ -12,7 +12,7 @@ log environment; its absence means `state`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -39,10 +39,10 @@ from replica.storage.identity import (
     decode_identity,
     encode_identity,
 )
-from replica.storage.journal import PLACES, JournalEnds, LmdbJournal
+from replica.storage.journal import PLACES, JournalEnds, LmdbJournal, initial_journal_records
 from replica.storage.journal import RECORDS as JOURNAL_RECORDS
-from replica.storage.log import ENTRIES, LmdbLog, LogEnds
-from replica.storage.state import LOCAL, LmdbState
+from replica.storage.log import ENTRIES, LmdbLog, LogEnds, initial_log_records
+from replica.storage.state import LOCAL, LmdbState, initial_state_records
 from replica.storage.state import RECORDS as STATE_RECORDS
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 LOG_NAME = "log"
 STATE_NAME = "state"
 NEW_NAME = ".new"
+INITIAL = {LOG_NAME: lambda: initial_log_records() | initial_journal_records(), STATE_NAME: initial_state_records}
 TABLES = {LOG_NAME: (ENTRIES, JOURNAL_RECORDS, PLACES), STATE_NAME: (STATE_RECORDS, LOCAL)}
 
 MAP_SIZE = 64 << 30
@@ -308,16 +309,17 @@ def _make_environments(new: Path, identity: Identity, sizes: _Sizes) -> None:
             folder, tables, read_only=False, lock=True, create=True, map_size=sizes.map_size, map_limit=sizes.map_limit
         )
         try:
-            _record_identity(env, identity)
+            _write_first(env, {IDENTITY_KEY: encode_identity(identity), **INITIAL[name]()})
         finally:
             env.close()
         sync_folder(folder)
     sync_folder(new)
 
 
-def _record_identity(env: Environment, identity: Identity) -> None:
+def _write_first(env: Environment, records: Mapping[bytes, bytes]) -> None:
     def work(txn: Transaction) -> None:
-        txn.put(IDENTITY_KEY, encode_identity(identity), db=env.database(MAIN))
+        for key in sorted(records):
+            txn.put(key, records[key], db=env.database(MAIN))
 
     env.write(work, lambda _: None)
 

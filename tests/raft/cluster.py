@@ -1,8 +1,8 @@
 """A cluster of pure cores in memory: stores, a network one can hold in one's hand, and a clock that is turned by hand.
 
-The scenarios and the hypothesis rules drive it; nothing in it is left to chance that they do not choose. What a driver of
-the core owes it (ready.py) is here in its shortest form: `_take_readies` and `_save`. After every action `check` compares
-the nodes (`SAFETY`, figure 3 of the paper).
+The scenarios and the hypothesis rules drive it; nothing in it is left to chance that they do not choose. What a driver
+of the core owes it (ready.py) is here in its shortest form: `_take_readies` and `save`. After every action `check`
+compares the nodes (figure 3 of the paper).
 
 Leaves out: latency, clocks that drift, torn writes. The simulated world has those.
 """
@@ -17,15 +17,18 @@ from dataclasses import dataclass, field, replace
 from replica.raft.core import Raft
 from replica.raft.events import Event, PeerFound, PeerLost, Persisted, Propose, Received, Tick
 from replica.raft.messages import Message
-from replica.raft.ready import Accepted, Ready, Refused
+from replica.raft.ready import Ready
 from replica.raft.types import Entry, HardState, Index, Membership, NodeId, RaftConfig, Role, Term
 
 
 class Dice(random.Random):
-    """Dice that always show the node's own number: node 2 waits T + 20 ms for an election, where node 1 waits T + 10."""
+    """Dice that always show the node's own number: node 2 waits T + 20 ms for an election, where node 1 waits T + 10.
 
-    def __init__(self, node: NodeId) -> None:
-        super().__init__(node)
+    What else is drawn differs between starts, as the core demands.
+    """
+
+    def __init__(self, node: NodeId, start: int) -> None:
+        super().__init__(1000 * start + node)
         self._node = node
 
     def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
@@ -37,7 +40,7 @@ class Dice(random.Random):
 class MemoryStore:
     """A log and a hard state on a disk that never fails; `LogReader` for the core."""
 
-    hard_state: HardState = HardState()
+    hard_state: HardState = field(default_factory=HardState)
     log: list[Entry] = field(default_factory=list)
     first: Index = 1
     before_first_term: Term = 0
@@ -71,7 +74,7 @@ class MemoryStore:
             self.hard_state = ready.hard_state
         if ready.entries:
             first = ready.entries[0].index
-            assert self.first <= first <= self.last_index() + 1, f"entries from {first} leave a gap after {self.log[-1:]}"
+            assert self.first <= first <= self.last_index() + 1, f"entries from {first} after {self.last_index()}"
             del self.log[first - self.first :]
             self.log.extend(ready.entries)
 
@@ -103,7 +106,8 @@ class Cluster:
     """Of every node but for its number."""
     report: Callable[[NodeId, str], None] = lambda node, line: None
     """Is told what happens, by node."""
-    make_dice: Callable[[NodeId], random.Random] = Dice
+    make_dice: Callable[[NodeId, int], random.Random] = Dice
+    """From the node and how many starts there were."""
     core: type[Raft] = Raft
     now_ms: int = 0
     nodes: dict[NodeId, Node] = field(default_factory=dict)
@@ -112,6 +116,7 @@ class Cluster:
     cut: set[tuple[NodeId, NodeId]] = field(default_factory=set)
     """From whom to whom nothing arrives."""
     tokens: int = 0
+    starts: int = 0
     decided: dict[Index, tuple[Entry, Term]] = field(default_factory=dict)
     """What some state machine was given, by index, and the lowest term a node was in that gave it."""
     leaders: dict[Term, NodeId] = field(default_factory=dict)
@@ -130,9 +135,9 @@ class Cluster:
         config = replace(self.config, node=node)
         one.applied_from = one.store.first - 1
         one.applied = []
-        one.raft = self.core(
-            config, one.store.hard_state, one.store, one.applied_from, self.make_dice(node), self.now_ms
-        )
+        self.starts += 1
+        dice = self.make_dice(node, self.starts)
+        one.raft = self.core(config, one.store.hard_state, one.store, one.applied_from, dice, self.now_ms)
         self._after(one)
 
     def start_all(self) -> None:
@@ -269,15 +274,17 @@ class Cluster:
     def _tell(self, one: Node, ready: Ready) -> None:
         for note in ready.notes:
             self.report(one.id, str(note))
-        for answer in (*ready.accepted, *ready.refused):
-            self.report(one.id, _answer(answer))
+        for accepted in ready.accepted:
+            self.report(one.id, f"accepted #{accepted.token} as {accepted.index}:{accepted.term}")
+        for refused in ready.refused:
+            self.report(one.id, f"refused #{refused.token}: {refused.reason.value}, leader={refused.leader}")
         if ready.committed:
             self.report(one.id, "applies " + " ".join(show_entry(entry) for entry in ready.committed))
 
     # ---- figure 3
 
     def check(self, one: Node) -> None:
-        """Election Safety, Log Matching, and that nothing decided is missing where it was; after each action at `one`."""
+        """Election Safety, Leader Completeness and Log Matching, as far as `one` is concerned; after each action at it."""
         raft = one.raft
         if raft is None:
             return
@@ -291,14 +298,14 @@ class Cluster:
                 self._check_log_matching(raft, other_raft, (one.id, other.id))
 
     def _check_leader_completeness(self, node: NodeId, raft: Raft) -> None:
-        """ "If a log entry is committed in a given term, it is present in the logs of the leaders of higher terms"."""
+        """What is committed in a term is present in the logs of the leaders of all higher terms."""
         for index, (entry, term) in self.decided.items():
             if term < raft.term and index >= raft.first_index:
                 found = raft.entry_term(index)
-                assert found == entry.term, f"Leader Completeness: {node} leads {raft.term} with {found} at {index}: {entry}"
+                assert found == entry.term, f"Leader Completeness: {node} leads {raft.term}, has {found}, not {entry}"
 
     def _check_log_matching(self, mine: Raft, theirs: Raft, nodes: tuple[NodeId, NodeId]) -> None:
-        """ "If two logs contain an entry with the same index and term, the logs are identical up to that index"."""
+        """If two logs have an entry with the same index and term, they are identical up to that index."""
         first = max(mine.first_index, theirs.first_index)
         matched = False
         for index in range(min(mine.last_index, theirs.last_index), first - 1, -1):
@@ -307,19 +314,12 @@ class Cluster:
             matched = equal
 
 
-def _answer(answer: Accepted | Refused) -> str:
-    if isinstance(answer, Accepted):
-        return f"accepted #{answer.token} as {answer.index}:{answer.term}"
-    return f"refused #{answer.token}: {answer.reason.value}, leader={answer.leader}"
-
-
 def show_entry(entry: Entry) -> str:
     """`index:term` and the data, `-` for none."""
     return f"{entry.index}:{entry.term}={entry.data.decode() or '-'}"
 
 
-def make_cluster(voters: int, core: type[Raft] = Raft, **config: object) -> Cluster:
-    """A cluster of nodes 1..voters, not started."""
+def make_cluster(voters: int, **config: object) -> Cluster:
+    """A cluster of nodes 1..voters, not started; `config` are fields of RaftConfig."""
     membership = Membership(frozenset(range(1, voters + 1)))
-    made = replace(RaftConfig(1, membership), **config)  # type: ignore[arg-type]  # checked by RaftConfig's users below
-    return Cluster(made, core=core)
+    return Cluster(replace(RaftConfig(1, membership), **config))  # type: ignore[arg-type]  # any field

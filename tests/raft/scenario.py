@@ -1,7 +1,7 @@
 """Scenarios are text: a few commands, and below each what it was recorded to do.
 
-A file is lines: `# comment`, `> command`, anything else is output. `run` plays the commands on a fresh cluster and gives
-the file as it should be; a test compares. After a change that is meant to change the output:
+A file is lines: `# comment`, `> command`, anything else is output. `run` plays the commands on a fresh cluster and
+gives the file as it should be; a test compares. After a change that is meant to change the output:
 
     python -m tests.raft.scenario --rewrite FILE...     (or `all`)
 

@@ -426,7 +426,7 @@ class StoreBattery:
                 store.journal.append([(LIFE_1, 0, b"")])
                 store.journal.trim([(LIFE_1, 0)])
             case "state":
-                store.state.flush({}, (0, 0), {})
+                store.state.flush({}, (1, 1), {})
             case "reset":
                 store.log.reset(5, 1)
         assert not disk.open().fresh

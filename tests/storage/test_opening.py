@@ -262,7 +262,8 @@ def other_owner(folder: Path) -> Iterator[subprocess.Popen[str]]:
         "    say('open')\n"
         "    for line in sys.stdin:\n"
         "        first = store.log.last_index() + 1\n"
-        "        new = [Entry(index, 1, EntryKind.DATA, b'%d in 1' % index) for index in range(first, first + int(line))]\n"
+        "        indexes = range(first, first + int(line))\n"
+        "        new = [Entry(index, 1, EntryKind.DATA, b'%d in 1' % index) for index in indexes]\n"
         "        store.log.save(None, new)\n"
         "        say('saved')\n",
         folder,
@@ -400,7 +401,7 @@ class PowerCut(BaseException):
     """The process ends here."""
 
 
-STEPS = ["_make_environments", "Environment", "_record_identity", "sync_folder", "_move"]
+STEPS = ["_make_environments", "Environment", "_write_first", "sync_folder", "_move"]
 
 
 def cut_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int, *, after: bool) -> list[int]:
