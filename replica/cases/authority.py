@@ -60,9 +60,9 @@ def reach(draft: Draft, head: Head) -> Reach:
         handed = delegation.holder == charge.handed_by and delegation.raised.index < charge.handed_index
         if not handed:
             return Reach(samu, delegation.holder, delegation.epoch, delegation.raised)
-    if charge.raised is not None and charge.holder != samu and head.opened_by == samu:
-        if head.opened.index > charge.raised.index:
-            return Reach(samu, samu)
+    taken = charge.raised if charge.holder != samu else None
+    if taken is not None and head.opened_by == samu and head.opened.index > taken.index:
+        return Reach(samu, samu)
     return Reach(samu, charge.holder, charge.since_epoch, charge.raised)
 
 
@@ -155,11 +155,11 @@ TABLE: dict[str, Row] = {
 print it."""
 
 REASONS: dict[str, str] = {
-    "transfer-case": "the charge of a case changes by the quorum's decision, which cannot be asked while cut off",
-    "register-organisation": "the registry changes by the quorum's decision, which cannot be asked while cut off",
-    "take-over": "a take-over is a quorum decision, which cannot be asked while cut off",
-    "raise-level": "every voter has to agree to a new level, which cannot be asked while cut off",
-    "decide-conflict (owner)": "the charge of a case changes by the quorum's decision, which cannot be asked while cut off",
+    "transfer-case": "the charge of a case changes by a quorum's decision, and no quorum can be asked while cut off",
+    "register-organisation": "the registry changes by a quorum's decision, and no quorum can be asked while cut off",
+    "take-over": "a take-over is a quorum's decision, and no quorum can be asked while cut off",
+    "raise-level": "every voter has to know the new level, and none can be asked while cut off",
+    "decide-conflict (owner)": "the charge of a case changes by a quorum's decision; none can be asked while cut off",
 }
 """Why a cell refuses, where it is not only that the subject's owner cannot be asked."""
 

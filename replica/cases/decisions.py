@@ -30,7 +30,7 @@ from replica.cases.commands import (
     TakeOver,
     TransferCase,
 )
-from replica.cases.engagement import Engaged, decide_engagement, engage, parse, release
+from replica.cases.engagement import Engaged, decide_engagement, engage, order_release, parse
 from replica.cases.fields import FIELDS, Field, Rule
 from replica.cases.merge import RULES
 from replica.cases.owners import CLOSED_STATUSES, decide_owner, refresh_status, reopen, say_status, status_key, transfer
@@ -172,7 +172,7 @@ def _release(act: Act, resource: str, case: str) -> Verdict:
     target = find(act, "resource", resource)
     if target is None:
         return _unknown("resource", resource)
-    if release(act, target, case, authority=target.authority) is None:
+    if order_release(act, target, case) is None:
         return refused(f"{resource} does not serve {case}")
     return act.verdict()
 

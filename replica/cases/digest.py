@@ -27,8 +27,7 @@ def term(key: bytes, value: bytes | None) -> int:
     if value is None:
         return 0
     hashed = _BEGUN.copy()
-    hashed.update(len(key).to_bytes(4, "big") + key)
-    hashed.update(value)
+    hashed.update(len(key).to_bytes(4, "big") + key + value)
     return int.from_bytes(hashed.digest(), "big")
 
 

@@ -163,11 +163,7 @@ def _outcome(seen: Siblings, unseen: Siblings, new: Held, case: str) -> Outcome:
 
 
 def _may_engage(act: Act, target: Target, case: str) -> bool:
-    if target.authority or is_nobodys(act.draft, target.head):
-        return True
-    if registry.site_of(act.draft, target.head.owner) == act.site:
-        return True
-    return _is_accepted(act, target, case)
+    return _is_own(act, target) or _is_accepted(act, target, case)
 
 
 def _is_accepted(act: Act, target: Target, case: str) -> bool:
@@ -191,12 +187,28 @@ def answer_of(held: Held) -> str:
         return held.value
 
 
-def release(act: Act, target: Target, case: str, authority: bool = True) -> VerdictKind | None:
-    """The resource serves this case no longer. None where it did not. `authority` False: by a command of a stranger."""
+def _is_own(act: Act, target: Target) -> bool:
+    """Whether the author may engage and release it: in charge of it, or its own Samu, or nobody else is."""
+    return (
+        target.authority
+        or is_nobodys(act.draft, target.head)
+        or registry.site_of(act.draft, target.head.owner) == act.site
+    )
+
+
+def order_release(act: Act, target: Target, case: str) -> VerdictKind | None:
+    """A person says that the resource serves this case no longer; a stranger's word is proposed. None: it did not."""
+    if _is_own(act, target):
+        return release(act, target, case)
     slot = slot_of(act, target, ENGAGEMENT)
-    if not authority and not (is_nobodys(act.draft, target.head) or target.authority):
-        if registry.site_of(act.draft, target.head.owner) != act.site:
-            return propose(act, target, ENGAGEMENT, "", engagement(case, released=True), Rule.ENGAGEMENT.value)
+    if all(case_of(held) != case for held in slot.siblings):
+        return None
+    return propose(act, target, ENGAGEMENT, "", engagement(case, released=True), Rule.ENGAGEMENT.value)
+
+
+def release(act: Act, target: Target, case: str) -> VerdictKind | None:
+    """The resource serves this case no longer: its mission is over, whoever reports it. None where it did not."""
+    slot = slot_of(act, target, ENGAGEMENT)
     gone = tuple(held for held in slot.siblings if case_of(held) == case)
     proposed = tuple(held for held in slot.proposed if case_of(held) == case)
     if not gone and not proposed:

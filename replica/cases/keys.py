@@ -9,6 +9,7 @@ key, and the longest key here is two names and a little more. The record itself 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
 
@@ -44,8 +45,9 @@ _NUMBER = Struct(">Q")
 _PLACE = Struct(">QII")
 
 
+@lru_cache(maxsize=1 << 14)
 def name(text: str) -> bytes:
-    """A name as it stands in a key."""
+    """A name as it stands in a key. Remembered, because one operation asks for the same few names a dozen times."""
     raw = text.encode("utf-8", "surrogatepass")
     if len(raw) > NAME_BYTES or b"\0" in raw or raw[:1] == b"#":
         return b"#" + blake2b(raw, digest_size=16).hexdigest().encode()

@@ -45,7 +45,8 @@ class ElementView(Struct, frozen=True, omit_defaults=True):
 
 
 class PastView(Struct, frozen=True, omit_defaults=True):
-    """A value that does not hold: `became`: replaced, superseded or released; `rule` and `by` the operation that decided it."""
+    """A value that does not hold: `became`: replaced, superseded or released; `rule` and `by` the operation that
+    decided it."""
 
     subject: str
     field: str

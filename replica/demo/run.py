@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
@@ -48,8 +48,9 @@ async def run_demo(options: Options, watch: Watcher) -> tuple[DemoResult, Shown]
     options.check()
     messages = find(options.messages)
     parsed = [_parse(message) for message in messages]
-    voices = spread([_candidates(one) for one in parsed], options.sites, random.Random(options.seed))
-    turns = [_turn(message, one, voices) for message, one in zip(messages, parsed, strict=True)]
+    candidates = list(_candidates(parsed))
+    voices = spread(candidates, options.sites, random.Random(options.seed))
+    turns = [_turn(*one, voices) for one in zip(messages, parsed, candidates, strict=True)]
     watch.total(len(turns))
     with _folder(options.data) as folder:
         plan = Plan(folder, options.zones, voices.sites)
@@ -131,17 +132,27 @@ def _reports(parsed: Parsed | None) -> tuple[Report, ...]:
     return tuple(content.outcome for content in contents if isinstance(content.outcome, Report))
 
 
-def _candidates(parsed: Parsed | None) -> tuple[str, ...]:
-    """Whom the message could come from, the likeliest first: its envelope says so, or its content hints at it."""
-    if parsed is None:
-        return ()
-    if parsed.envelope is not None:
-        return (parsed.envelope.sender, *parsed.envelope.recipients)
-    return tuple(dict.fromkeys(name for report in _reports(parsed) for name in speakers(report)))
+def _candidates(parsed: Iterable[Parsed | None]) -> Iterator[tuple[str, ...]]:
+    """For each message whom it could come from, the likeliest first: its envelope says so; else the owner of its case,
+    as far as the messages before it have named one; else what its content hints at."""
+    owners: dict[str, str] = {}
+    for one in parsed:
+        reports = _reports(one)
+        cases = [
+            subject.id if subject.kind == "case" else subject.case for report in reports for subject in report.subjects
+        ]
+        if one is not None and one.envelope is not None:
+            yield (one.envelope.sender, *one.envelope.recipients)
+        else:
+            known = [owners[case] for case in cases if case in owners]
+            yield tuple(dict.fromkeys([*known, *(name for report in reports for name in speakers(report))]))
+        for subject in (subject for report in reports for subject in report.subjects):
+            if subject.kind == "case" and subject.organisation:
+                owners[subject.id] = subject.organisation
 
 
-def _turn(message: Message, parsed: Parsed | None, voices: Voices) -> Turn:
-    sender, site = voices.choose(_candidates(parsed))
+def _turn(message: Message, parsed: Parsed | None, candidates: Sequence[str], voices: Voices) -> Turn:
+    sender, site = voices.choose(candidates)
     return Turn(message, sender, site, _reports(parsed))
 
 

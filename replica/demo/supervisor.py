@@ -40,7 +40,7 @@ from replica.config import (
     check_site,
     check_zone,
 )
-from replica.demo.processes import Child, ProcessFailed, hold_port
+from replica.demo.processes import Child, hold_port
 from replica.demo.proxy import Mode, Proxy
 from replica.errors import ConfigError
 
@@ -72,6 +72,8 @@ class Plan:
     cluster: str = "demo"
     timing: Timing = TIMING
     limits: Limits = LIMITS
+    program: tuple[str, ...] = (sys.executable, "-m", "replica")
+    """What is run, before `zone CONFIG` or `site CONFIG`. The tests have one of their own."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.zones <= 7:
@@ -136,7 +138,7 @@ class Cluster:
         """Start a node that is not running and wait until it serves. Raises ProcessFailed, with the end of its log."""
         node = self.nodes[name]
         founding = node.role == "zone" and node.started == 0
-        node.child.command = _command(node, founding)
+        node.child.command = (*self.plan.program, *_arguments(node, founding))
         node.started += 1
         await node.child.start(START_SECONDS)
         node.wanted = True
@@ -266,7 +268,7 @@ def toml(value: dict[str, Any], path: str = "") -> str:
 
 
 def _is_table(item: object) -> bool:
-    return isinstance(item, dict) or (isinstance(item, list) and bool(item) and isinstance(item[0], dict))
+    return isinstance(item, dict) or (isinstance(item, list | tuple) and bool(item) and isinstance(item[0], dict))
 
 
 def _scalar(item: object) -> str:
@@ -324,9 +326,6 @@ def _config(plan: Plan, name: str, listen: str, peers: tuple[ZonePeer, ...]) -> 
     return site_config
 
 
-def _command(node: Node, founding: bool) -> tuple[str, ...]:
-    command = (sys.executable, "-m", "replica", node.role, str(node.data / CONFIG_FILE))
-    return (*command, "--found") if founding else command
-
-
-__all__ = ["Cluster", "Node", "Plan", "ProcessFailed", "SitePlan", "open_cluster", "toml"]
+def _arguments(node: Node, founding: bool) -> tuple[str, ...]:
+    arguments = (node.role, str(node.data / CONFIG_FILE))
+    return (*arguments, "--found") if founding else arguments

@@ -79,7 +79,7 @@ def resource_contents(resource: str, facts: Iterable[Fact], speaker: str, case: 
 
     case: the case it is said for; empty for none, then neither RS-RI nor RS-SR can be sent.
     """
-    outbox = _Outbox(tuple(_of_resource(fact) for fact in facts), speaker)
+    outbox = _Outbox(tuple(_of_resource(fact) for fact in facts if not _is_released(fact)), speaker)
     if case:
         kind = "RS-ER" if is_placeholder(resource) else "RS-RI"
         outbox.say_all(kind, lambda left: _resource_list(kind, resource, case, outbox.said, left))
@@ -91,10 +91,15 @@ def resource_contents(resource: str, facts: Iterable[Fact], speaker: str, case: 
 
 def request_contents(request: str, facts: Iterable[Fact], speaker: str, case: str) -> Leaving:
     """A request as RS-DR and its answers as RS-RR."""
-    outbox = _Outbox(tuple(facts), speaker)
+    outbox = _Outbox(tuple(replace(fact, at_ms=0) if fact.field == "cancelled" else fact for fact in facts), speaker)
     outbox.say_all("RS-DR", lambda left: _request(request, case, left))
     outbox.say_all("RS-RR", lambda left: _answer(request, case, left))
     return outbox.leaving()
+
+
+def _is_released(fact: Fact) -> bool:
+    """An engagement that is over: no message says so, its last status does."""
+    return fact.field == "engagement" and bool(json.loads(fact.value).get("released"))
 
 
 def _of_resource(fact: Fact) -> Fact:

@@ -1,7 +1,7 @@
 """What holds in the state, as facts: from a view of a case, resource or request to what encode.py lets out.
 
-One value a field, the one that holds; every element of the growing fields. Proposals, conflicts' other sides and history
-stay here: the standard has no word for them, and a partner must not read them as said.
+One value a field, the one that holds; every element of the growing fields. Proposals, the other sides of conflicts and
+history stay here: the standard has no word for them, and a partner must not read them as said.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def case_facts(case: CaseView) -> tuple[Fact, ...]:
 
 
 def resource_facts(resource: ResourceView, mission: EngagementView | None = None) -> tuple[Fact, ...]:
-    """mission: the resource's part in the case it is sent for, with its statuses; None for what it is without a case."""
+    """mission: the resource's part in the case it is sent for, with its statuses; None for what it is without one."""
     fields = _fields(one for one in resource.fields if one.field != "status")
     steps = () if mission is None else (_fact("status", "", step.status) for step in mission.steps)
     return (*fields, *_elements(resource.elements), *steps)

@@ -449,15 +449,15 @@ class SiteCore:
             run.decided = min(run.decided, last)
             for operation in list(run.after(run.decided)):
                 if operation.id.seq <= last:
-                    self._own_decided(operation.id, 0, self._verdict_in_state(operation.id))
+                    self._own_decided(operation.id, *self._verdict_in_state(operation.id))
         if went_back:
             self._flushed.went_back()
             self._replay.rewind(self._now_ms, self._journal)
         self._look_again()
 
-    def _verdict_in_state(self, ident: OperationId) -> Verdict:
+    def _verdict_in_state(self, ident: OperationId) -> tuple[int, Verdict]:
         """ "A number ≤ `last` with no kept verdict was applied." The index it had is not known any more."""
-        return queries.verdict_of(self.base, ident) or Verdict(VerdictKind.APPLIED)
+        return queries.verdict_of(self.base, ident) or (0, Verdict(VerdictKind.APPLIED))
 
     def _flushed_to(self, index: int) -> None:
         self._flushed.flushed(index)
@@ -537,7 +537,7 @@ class SiteCore:
         last = -1 if stream is None else stream.last
         for operation in drained:
             if operation.id.seq <= last:
-                self._own_decided(operation.id, 0, self._verdict_in_state(operation.id))
+                self._own_decided(operation.id, *self._verdict_in_state(operation.id))
             else:
                 self._shapers.add(operation)
 
@@ -635,7 +635,7 @@ class SiteCore:
                 return Outcome("unknown" if self.config.forgetful else "journalled")
         stream = lives.stream_of(self.base, operation.site, operation.incarnation)
         if stream is not None and operation.seq <= stream.last:
-            return Outcome("agreed", 0, self._verdict_in_state(operation))
+            return Outcome("agreed", *self._verdict_in_state(operation))
         return Outcome("unknown")
 
     @property

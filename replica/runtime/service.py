@@ -96,7 +96,9 @@ class Service:
 
         async def one(at: int, report: Report, act_ms: int) -> None:
             own_key = f"{key}/{at}" if key and len(reports) > 1 else key
-            handed[at] = await self.submit(report, author=author, budget_ms=budget_ms, act_ms=act_ms, key=own_key)
+            handed[at] = await self.submit(
+                report, author=author or report.sender, budget_ms=budget_ms, act_ms=act_ms, key=own_key
+            )
 
         if len(reports) == 1:
             await one(0, *reports[0])
@@ -110,7 +112,9 @@ class Service:
         """A report that names no sender speaks for its case's present owner; else for whom its own content points to."""
         if report.sender:
             return report
-        owners = [queries.owner_of(self._records(), subject.id) for subject in report.subjects if subject.kind == "case"]
+        owners = [
+            queries.owner_of(self._records(), subject.id) for subject in report.subjects if subject.kind == "case"
+        ]
         candidates = [*owners, *speakers(report)]
         return with_sender(report, next((name for name in candidates if name), ""))
 

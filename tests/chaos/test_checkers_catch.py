@@ -23,6 +23,7 @@ from replica.raft.core import Raft
 from replica.raft.events import Event, Received
 from replica.raft.log import Log
 from replica.raft.messages import Append, RequestVoteReply
+from replica.raft.quorum import agreed
 from replica.raft.ready import Ready
 from replica.raft.state import Leader, State
 from replica.raft.types import NOBODY, Entry, HardState
@@ -48,7 +49,7 @@ class ForgetsItsTerm(Node):
         return None, super().what_is_saved(ready)[1]
 
     def boot(self) -> None:
-        """The store finds a term that is not below its entries', or the core would refuse it before any harm is done."""
+        """Finds a term not below its entries', or the core would refuse to start before any harm is done."""
         last = self.disk.durable[-1].term if self.disk.durable else 0
         self.disk.hard_state = replace(self.disk.hard_state, term=max(last, self.disk.hard_state.term))
         super().boot()
@@ -114,10 +115,10 @@ class ForgetsCommits(Raft):
 
 
 def commits_older_terms(state: State, leader: Leader) -> bool:
-    """Commits whatever a majority holds, "even though an entry from an older term" (figure 8) may yet be overwritten."""
+    """Commits whatever a majority holds, of any term: figure 8 shows how that is overwritten."""
     match = {peer: progress.match_index for peer, progress in leader.progress.items()}
     match[state.node] = state.log.stable_index
-    return state.commit_to(replication.agreed(state.membership, match))
+    return state.commit_to(agreed(state.membership, match))
 
 
 # ---- weathers in which a lie does harm soon
@@ -214,7 +215,7 @@ def test_a_lie_is_caught_by_a_named_invariant(name: str) -> None:
 
 
 def test_committing_an_older_term_by_counting_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figure 8: without "log[N].term == currentTerm" a committed entry is overwritten, and LeaderCompleteness says so."""
+    """Figure 8: without "log[N].term == currentTerm" a committed entry is overwritten, and it is noticed."""
     monkeypatch.setattr(replication, "commit_by_counting", commits_older_terms)
 
     caught = hunt(Lie((), weather=figure_8, seeds=60))

@@ -255,7 +255,7 @@ def test_acknowledged_is_durable_refuses_to_lose_an_entry_from_a_disk(new: tuple
 
 
 def test_acknowledged_is_durable_refuses_a_node_that_counts_before_it_holds_what_it_must() -> None:
-    """A node that lost its store counts again while the newest acknowledged entry is on one disk of those that count."""
+    """A node that lost its store counts again while the newest acknowledged entry is on one disk that counts."""
     durable = AcknowledgedIsDurable()
     durable.readmitted(3, lambda _: [], needed=2)
     durable.acknowledges(entry(1, 1), entry(1, 1).data, holders=[1, 3], quorum=2)
