@@ -24,7 +24,7 @@ from replica.config import SiteConfig, ZoneConfig, load_site, load_zone
 from replica.offline.events import Outcome
 from replica.offline.freshness import Freshness
 from replica.runtime.node import Running, run_site, run_zone
-from replica.runtime.service import DEFAULT_BUDGET_MS, Change, Handed
+from replica.runtime.service import DEFAULT_BUDGET_MS, Changes, Handed
 
 T = TypeVar("T")
 
@@ -128,7 +128,7 @@ class Node:
         """The conflicts that wait for a person."""
         return Read(tuple(self._service.conflicts(owner)), self._service.freshness(owner))
 
-    def changes(self, since: int | None = None) -> AsyncIterator[Change]:
+    def changes(self, since: int | None = None) -> Changes:
         """What is agreed from now on, or after index `since`, entry by entry.
 
         Raises NotAvailable where `since` is further back than this node remembers: read the cases, then follow from

@@ -19,14 +19,59 @@ class Records(Protocol):
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]: ...
 
 
+class Layer(dict[bytes, bytes | None]):
+    """Changed records, which also knows them by subject: so that reading one case looks at that case's records, not at
+    every record that changed since the last write-back.
+
+    The parts of a subject begin with its name and a zero byte (keys.py); that beginning is the drawer a key lies in.
+    Records are set with `[]` and `update`; one that is gone stays, as None.
+    """
+
+    __slots__ = ("_drawers",)
+
+    def __init__(self, changes: Mapping[bytes, bytes | None] | None = None) -> None:
+        super().__init__()
+        self._drawers: dict[bytes, dict[bytes, None]] = {}
+        if changes:
+            self.update(changes)
+
+    def __setitem__(self, key: bytes, value: bytes | None) -> None:
+        if key not in self:
+            self._drawers.setdefault(_drawer(key), {})[key] = None
+        super().__setitem__(key, value)
+
+    def update(self, changes: Mapping[bytes, bytes | None]) -> None:  # type: ignore[override]  # no other form is used
+        for key, value in changes.items():
+            self[key] = value
+
+    def beginning(self, prefix: bytes) -> list[bytes]:
+        """The keys that begin with `prefix`, in order."""
+        if b"\0" in prefix:
+            found = [key for key in self._drawers.get(_drawer(prefix), ()) if key.startswith(prefix)]
+        else:
+            found = [
+                key
+                for drawer, keys in self._drawers.items()
+                if drawer.startswith(prefix) or prefix.startswith(drawer)
+                for key in keys
+                if key.startswith(prefix)
+            ]
+        return sorted(found)
+
+
+def _drawer(key: bytes) -> bytes:
+    """Up to the first zero byte; the first byte alone where there is none."""
+    return key[: key.find(b"\0") + 1] or key[:1]
+
+
 class Overlay:
-    """Changes over an older state. None stands for a record that is gone."""
+    """Changes over an older state. None stands for a record that is gone. Over a `Layer` a scan costs what it finds."""
 
     __slots__ = ("base", "changes")
 
     def __init__(self, base: Records, changes: dict[bytes, bytes | None] | None = None) -> None:
         self.base = base
-        self.changes: dict[bytes, bytes | None] = {} if changes is None else changes
+        self.changes: dict[bytes, bytes | None] = Layer() if changes is None else changes
 
     def get(self, key: bytes) -> bytes | None:
         if key in self.changes:
@@ -40,7 +85,11 @@ class Overlay:
         self.changes.update(changes)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        newer = iter(sorted((k, v) for k, v in self.changes.items() if k.startswith(prefix)))
+        changes = self.changes
+        if isinstance(changes, Layer):
+            newer = iter([(key, changes[key]) for key in changes.beginning(prefix)])
+        else:
+            newer = iter(sorted((key, value) for key, value in changes.items() if key.startswith(prefix)))
         held = next(newer, None)
         for key, value in self.base.scan(prefix):
             while held is not None and held[0] < key:

@@ -6,7 +6,7 @@ Reads are from the local copy and say how old it is; nothing is read without its
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,26 @@ class Change:
     time_ms: int
     decided: tuple[Decided, ...]
     subjects: tuple[tuple[str, str], ...]
+
+
+class Changes:
+    """An endless iterator over what is agreed. Nothing needs closing: who stops asking has stopped."""
+
+    def __init__(self, service: Service, after: int) -> None:
+        self._service = service
+        self.index = after
+        """The last entry handed out: where to go on from another time."""
+
+    def __aiter__(self) -> Changes:
+        return self
+
+    async def __anext__(self) -> Change:
+        """The next entry's changes. Raises NotAvailable where they are not remembered any more."""
+        await trio.lowlevel.checkpoint()
+        while (effects := self._service.effects_after(self.index)) is None:
+            await self._service.until_moved()
+        self.index = effects.index
+        return self._service.change(effects)
 
 
 class Service:
@@ -167,22 +187,21 @@ class Service:
                 raise NotAvailable(f"{operation} is not known here")
             await self._moved.wait()
 
-    async def changes(self, since: int | None) -> AsyncIterator[Change]:
-        """What is agreed after index `since`, or from now on, for ever. Close it when done.
+    def changes(self, since: int | None) -> Changes:
+        """What is agreed after index `since`, or from now on, for ever."""
+        return Changes(self, self._position()[0] if since is None else since)
 
-        Raises NotAvailable where `since` is further back than is remembered, also when the reader falls behind so far.
-        """
-        at = self._position()[0] if since is None else since
-        while True:
-            if at < self._position()[0]:
-                if not self._recent or self._recent[0].index > at + 1:
-                    raise NotAvailable(f"changes after {at} are not remembered any more: read anew, then follow")
-                for effects in [one for one in self._recent if one.index > at]:
-                    at = effects.index
-                    subjects = queries.changed_subjects(self._records(), effects)
-                    yield Change(effects.index, effects.time_ms, effects.decided, subjects)
-            else:
-                await self._moved.wait()
+    def effects_after(self, index: int) -> Effects | None:
+        """The effects of the entry after `index`; None where there is none yet. Raises NotAvailable where it is gone."""
+        if index >= self._position()[0]:
+            return None
+        if not self._recent or self._recent[0].index > index + 1:
+            raise NotAvailable(f"changes after {index} are not remembered any more: read anew, then follow")
+        return self._recent[index + 1 - self._recent[0].index]
+
+    def change(self, effects: Effects) -> Change:
+        subjects = queries.changed_subjects(self._records(), effects)
+        return Change(effects.index, effects.time_ms, effects.decided, subjects)
 
     def arrived(self, effects: Effects) -> None:
         """The effects of the next entry are in the state."""

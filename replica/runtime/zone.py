@@ -76,6 +76,7 @@ class ZoneNode:
         self.storage_full = False
         self.elections = 0
         self.desk = self._open_desk()
+        self.desk.step(site_events.LineUp(now_ms(), self.number))
         self.service = Service(self.desk, lambda: self.state, lambda: (self.state.index, self.state.term))
 
     def _open_desk(self) -> Desk:

@@ -10,13 +10,14 @@ a site must never take silence of the quorum for calm.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
 from replica.cases.operations import OperationId
 from replica.wire.limits import (
+    MAX_OPERATIONS_PER_MESSAGE,
     MAX_RECORDS_PER_CHUNK,
     PIECE_BYTES,
     Count,
@@ -128,6 +129,21 @@ ZoneToSiteMessage: TypeAlias = FeedBeat | NoQuorum | EffectsMessage | StateBegin
 """What a zone may send a site."""
 
 
+def parcels(operations: Iterable[bytes], max_bytes: int = PIECE_BYTES) -> Iterator[tuple[bytes, ...]]:
+    """Encoded operations in order, as many at a time as one Submit or Forward may hold: cut by bytes, not by count
+    alone, since a few hundred large ones would not fit a frame. One larger than `max_bytes` goes alone."""
+    parcel: list[bytes] = []
+    size = 0
+    for operation in operations:
+        if parcel and (size + len(operation) > max_bytes or len(parcel) == MAX_OPERATIONS_PER_MESSAGE):
+            yield tuple(parcel)
+            parcel, size = [], 0
+        parcel.append(operation)
+        size += len(operation)
+    if parcel:
+        yield tuple(parcel)
+
+
 def effects_messages(effects: bytes) -> Iterator[EffectsMessage]:
     """What each site is sent for one entry's encoded effects: one message, or several pieces.
 
@@ -136,7 +152,7 @@ def effects_messages(effects: bytes) -> Iterator[EffectsMessage]:
     return (EffectsMessage(piece, more) for piece, more in cut(effects))
 
 
-def state_chunks(records: Iterator[tuple[bytes, bytes]], max_bytes: int = PIECE_BYTES) -> Iterator[StateChunk]:
+def state_chunks(records: Iterable[tuple[bytes, bytes]], max_bytes: int = PIECE_BYTES) -> Iterator[StateChunk]:
     """Records in chunks of about `max_bytes`; a record larger than that goes alone."""
     chunk: list[tuple[bytes, bytes]] = []
     size = 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from replica.hubsante.check import Anything, Flag, Many, Number, Object, Open, Shape, Text, join, shape_of
-from replica.hubsante.kinds import KINDS, Kind
+from replica.hubsante.kinds import Kind
 
 Path = tuple[str | int, ...]
 
@@ -70,7 +70,7 @@ def _mutations(root: dict[str, Any], shape: Shape, path: Path) -> Iterator[Mutat
         case Text(format=form) if form is not None and not form.accepts("\x07" * 500):
             yield _set(root, path, "\x07" * 500, "bad form")
         case Number():
-            yield _set(root, path, float("inf"), "no number")
+            yield _set(root, path, 1e300, "no number")
         case Many(item=item, least=count, most=most):
             yield from _mutations(root, item, (*path, 0))
             if count:
@@ -119,6 +119,3 @@ def _drop(root: dict[str, Any], path: Path) -> Mutation:
     root, inner = _changed(root, path)
     del inner[path[-1]]
     return Mutation("missing", text_of(path), root)
-
-
-ALL_KINDS = KINDS

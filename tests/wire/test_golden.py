@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from replica.cases import commands as do
-from replica.cases.operations import HybridTime, Operation, OperationId
+from replica.cases.operations import Batch, HybridTime, Operation, OperationId
 from replica.cases.verdicts import Decided, Effects, Finding, Verdict, VerdictKind
 from replica.raft import messages as raft
 from replica.raft.types import Entry, EntryKind
@@ -39,6 +39,7 @@ from replica.wire import (
     encode_verdict,
     feed,
     frame,
+    raft_codec,
 )
 from replica.wire.handshake import Hello, Refusal, Welcome
 
@@ -207,6 +208,27 @@ READERS: dict[str, Callable[[bytes], object]] = {
 def test_every_line_of_any_release_is_read(name: str) -> None:
     """Older forms (`@1`) included: they are on disks and on other machines."""
     assert READERS[name.partition("@")[0].partition("/")[0]](GOLDEN[name])
+
+
+WIRE_FORMS = tuple(getattr(raft_codec, f"_{name_of(message)}") for message in RAFT)
+PARTS = (do.Fact, do.Subject, Operation, OperationId, HybridTime, Batch, Effects, Decided, Verdict, Finding)
+STRUCTS = {
+    struct.__name__.lstrip("_") if struct not in WIRE_FORMS else f"raft/{struct.__name__.lstrip('_')}": struct
+    for struct in (*ALL_MESSAGES, *WIRE_FORMS, *map(type, PAYLOADS), *PARTS, client.Receipt, Hello, Welcome, Refusal)
+}
+FIELDS = {
+    name: fields.split(",")
+    for name, fields in (
+        line.split() for line in (Path(__file__).parent / "golden_fields.txt").read_text(encoding="ascii").splitlines()
+    )
+}
+
+
+@pytest.mark.parametrize("name", sorted(STRUCTS))
+def test_each_place_keeps_its_meaning(name: str) -> None:
+    """Two fields of one type that change places leave the bytes as they look and turn what they say around. New fields
+    come after the ones of `golden_fields.txt`."""
+    assert list(STRUCTS[name].__struct_fields__)[: len(FIELDS[name])] == FIELDS[name]
 
 
 def test_every_kind_of_message_has_its_golden_bytes() -> None:

@@ -9,8 +9,15 @@ from hypothesis import strategies as st
 from replica.errors import RemoteProtocolError
 from replica.wire import FROM_SITE, TO_CLIENT, ZONE_TO_SITE, FrameReader, Joiner, decode, encode, frame
 from replica.wire.client import answers
-from replica.wire.feed import EffectsMessage, StateChunk, Submit, effects_messages, state_chunks
-from replica.wire.limits import MAX_EFFECTS_BYTES, MAX_FRAME_BYTES, MAX_RECORDS_PER_CHUNK, MIB, PIECE_BYTES
+from replica.wire.feed import EffectsMessage, StateChunk, Submit, effects_messages, parcels, state_chunks
+from replica.wire.limits import (
+    MAX_EFFECTS_BYTES,
+    MAX_FRAME_BYTES,
+    MAX_OPERATION_BYTES,
+    MAX_RECORDS_PER_CHUNK,
+    MIB,
+    PIECE_BYTES,
+)
 from replica.wire.pieces import cut
 
 
@@ -81,6 +88,23 @@ def test_a_chunk_of_tiny_records_ends_at_the_limit_of_records() -> None:
     chunks = list(state_chunks((b"", b"") for _ in range(MAX_RECORDS_PER_CHUNK + 1)))
     assert [len(chunk.records) for chunk in chunks] == [MAX_RECORDS_PER_CHUNK, 1]
     assert all(isinstance(decode(encode(chunk), ZONE_TO_SITE), StateChunk) for chunk in chunks)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=30), max_size=12), st.integers(1, 60))
+def test_operations_travel_in_parcels_that_keep_every_one_and_their_order(
+    operations: list[bytes], max_bytes: int
+) -> None:
+    made = list(parcels(operations, max_bytes))
+    assert operations == [operation for parcel in made for operation in parcel]
+    assert all(parcel and (sum(map(len, parcel)) <= max_bytes or len(parcel) == 1) for parcel in made)
+
+
+def test_a_journal_of_any_shape_is_submitted_in_frames_that_are_accepted() -> None:
+    """A hundred thousand small operations, and the largest there are."""
+    journal = [b"x"] * 100_000 + [bytes(MAX_OPERATION_BYTES)] * 20
+    stream = b"".join(frame(encode(Submit(parcel))) for parcel in parcels(journal))
+    read = [decode(payload, FROM_SITE) for payload in FrameReader(MAX_FRAME_BYTES).feed(stream)]
+    assert journal == [operation for message in read if isinstance(message, Submit) for operation in message.operations]
 
 
 def test_an_empty_operation_is_not_submitted() -> None:

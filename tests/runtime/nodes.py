@@ -1,0 +1,75 @@
+"""Zones and sites in this process, with real sockets and real disks: for tests that need a node, not a cluster of processes."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from replica.api import Site, Zone, open_site, open_zone
+from replica.config import ClusterSection, SiteConfig, SiteSection, Timing, ZoneConfig, ZonePeer, ZoneSection
+
+CASE = b"""{"createCaseHealth": {"caseId": "fr.health.samu440.T1", "creation": "2026-01-05T10:00:00+01:00",
+"qualification": {"details": {"priority": "P2"}}, "location": {"name": "Quai 4"}, "owner": "fr.health.samu440"}}"""
+CASE_ID = "fr.health.samu440.T1"
+SAMU = "fr.health.samu440"
+
+
+@dataclass
+class Plan:
+    """Where each node of a small cluster lives. Ports are the kernel's, held until the node listens."""
+
+    folder: Path
+    zones: int = 1
+    timing: Timing = field(default_factory=Timing)
+
+    def __post_init__(self) -> None:
+        self.ports = [free_port() for _ in range(self.zones)]
+
+    @property
+    def peers(self) -> tuple[ZonePeer, ...]:
+        return tuple(ZonePeer(at + 1, f"zone-{at + 1}", f"127.0.0.1:{port}") for at, port in enumerate(self.ports))
+
+    def zone(self, number: int = 1, cluster: str = "test") -> ZoneConfig:
+        name = f"zone-{number}"
+        section = ZoneSection(name, number, self.peers[number - 1].address, str(self.folder / name))
+        return ZoneConfig(ClusterSection(cluster), section, self.peers, self.timing)
+
+    def site(self, name: str = SAMU, organisations: tuple[str, ...] = ()) -> SiteConfig:
+        section = SiteSection(name, "127.0.0.1:0", str(self.folder / name), organisations)
+        return SiteConfig(ClusterSection("test"), section, self.peers, self.timing)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def cluster(plan: Plan, *, found: bool = True) -> AsyncIterator[tuple[list[Zone], Site]]:
+    """All zones of the plan and one site, which is connected when this is entered."""
+    async with AsyncExitStack() as stack:
+        zones = [
+            await stack.enter_async_context(open_zone(plan.zone(number), found=found))
+            for number in range(1, plan.zones + 1)
+        ]
+        site = await stack.enter_async_context(open_site(plan.site()))
+        await until_mode(site, "connected")
+        yield zones, site
+
+
+async def until_mode(site: Site, mode: str) -> None:
+    """Wait until a site says so; the test's own timeout ends a wait that never does."""
+    while site.status()["mode"] != mode:
+        await trio.sleep(0.01)
+
+
+async def until_applied(zones: list[Zone], index: int) -> None:
+    """Wait until every zone has applied the log up to `index`."""
+    while any(zone.status()["applied_index"] < index for zone in zones):
+        await trio.sleep(0.01)
