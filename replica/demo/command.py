@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import trio
+from cyclopts import Parameter
 from rich.console import Console
 
 from replica.demo.options import Options
@@ -25,7 +27,7 @@ def demo(
     also_kill: str = "",
     also_kill_at: str = "cut",
     data: Path | None = None,
-    json: Path | None = None,
+    json: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     seed: int = 1,
     quiet: bool = False,
 ) -> int:

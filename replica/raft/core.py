@@ -337,7 +337,7 @@ class Raft:
                 pass
 
     def _lead(self) -> None:
-        """ "A leader … commits a no-op entry at the start of its term" (6.4)."""
+        """Leaders "commit a blank no-op entry into the log at the start of" their term (6.4)."""
         roles.become_leader(self._state)
         replication.append_noop(self._state)
 

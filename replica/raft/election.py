@@ -69,7 +69,7 @@ def ask_pre_votes(state: State, role: PreCandidate, only: NodeId = NOBODY) -> No
 
 
 def ask_votes(state: State, role: Candidate, only: NodeId = NOBODY) -> None:
-    """Ask everyone who has not answered: "servers retry RPCs if they do not receive a response in time" (5.1)."""
+    """Ask all who have not answered: "servers retry RPCs if they do not receive a response in a timely manner" (5.1)."""
     for voter in state.other_voters:
         if voter not in role.answered and only in (NOBODY, voter):
             last_index, last_term = state.log.last_index, state.log.last_term

@@ -1,7 +1,8 @@
 """How many are enough: majorities of one membership, and of both memberships while it changes.
 
 Knows nothing of Raft: sets of voters and numbers go in, a number or a yes comes out. A joint membership (dissertation
-4.3: "agreement (for elections and entry commitment) requires majorities from *both* the old and new configurations") is
+4.3: "agreement (for elections and entry commitment) requires separate majorities from both the old and new
+configurations") is
 two plain majorities and the lesser of their answers, so no caller ever asks which of the two it has.
 
 Even sizes need no rule of their own: of 4 voters 3 are a majority, of 2 both. An even cluster survives no more losses

@@ -75,10 +75,9 @@ async def run_zone(config: ZoneConfig, *, found: bool = False) -> AsyncIterator[
                 node.links.run,
                 disk.watch,
             ]
-            async with serving(server, config.zone.listen, tasks) as address:
+            async with flushed_at_the_end(node.flush), serving(server, config.zone.listen, tasks) as address:
                 log.info("ready", listen=address)
                 yield Running(service, address, status)
-            await node.flush()
 
 
 @asynccontextmanager
@@ -97,10 +96,9 @@ async def run_site(config: SiteConfig) -> AsyncIterator[Running]:
             zones = {peer.name: peer.number for peer in config.zones}
             server = Server(me, zones, roles, config.timing, config.limits.connections, log)
             tasks = [node.desk.keep_time, node.line.run, node.flush_for_ever, node.register_for_ever, disk.watch]
-            async with serving(server, config.site.listen, tasks) as address:
+            async with flushed_at_the_end(node.flush), serving(server, config.site.listen, tasks) as address:
                 log.info("ready", listen=address)
                 yield Running(service, address, status)
-            await node.flush()
 
 
 def opened(data: str, name: StoreIdentity, map_size_gib: int) -> Store:
@@ -120,6 +118,16 @@ async def disk_of(store: Store, log: Any) -> AsyncIterator[Disk]:
         trio.lowlevel.remove_instrument(cure)
         with trio.move_on_after(CLOSE_WITHIN_S, shield=True):
             await disk.aclose()
+
+
+@asynccontextmanager
+async def flushed_at_the_end(flush: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Write the state back once more when the node's tasks have ended: a stopped store then shows all that was applied."""
+    try:
+        yield
+    finally:
+        with trio.move_on_after(CLOSE_WITHIN_S, shield=True):
+            await flush()
 
 
 @asynccontextmanager

@@ -59,12 +59,12 @@ class Mutation:
 
 def mutations(kind: Kind) -> Iterator[Mutation]:
     """Every member of a type, changed in every way that its schema forbids."""
-    yield from _mutations(message(kind), shape_of(kind.model), (kind.key,))
+    yield from mutate(message(kind), shape_of(kind.model), (kind.key,))
 
 
-def _mutations(root: dict[str, Any], shape: Shape, path: Path) -> Iterator[Mutation]:
-    yield _set(root, path, None, "null")
-    for wrong in _wrong(shape):
+def mutate(root: dict[str, Any], shape: Shape, path: Path) -> Iterator[Mutation]:
+    """What stands at `path`, which has this shape, and all within it."""
+    for wrong in (None, *_wrong(shape)) if path else ():
         yield _set(root, path, wrong, "wrong type")
     match shape:
         case Text(format=form) if form is not None and not form.accepts("\x07" * 500):
@@ -72,7 +72,7 @@ def _mutations(root: dict[str, Any], shape: Shape, path: Path) -> Iterator[Mutat
         case Number():
             yield _set(root, path, 1e300, "no number")
         case Many(item=item, least=count, most=most):
-            yield from _mutations(root, item, (*path, 0))
+            yield from mutate(root, item, (*path, 0))
             if count:
                 yield _set(root, path, [], "too few")
             if most is not None:
@@ -82,7 +82,7 @@ def _mutations(root: dict[str, Any], shape: Shape, path: Path) -> Iterator[Mutat
             for name in required:
                 yield _drop(root, (*path, name))
             for name, member in members.items():
-                yield from _mutations(root, member, (*path, name))
+                yield from mutate(root, member, (*path, name))
         case _:
             pass
 

@@ -110,7 +110,10 @@ def test_a_creation_is_not_partial() -> None:
 
 def test_a_key_named_twice_is_refused_where_it_stands() -> None:
     """Also where both say the same."""
-    data = b'{"createCaseHealthUpdate": {"caseId": "%s", "owner": "a.b.c", "owner": "a.b.c"}}' % CASE.encode()
+    data = (
+        b'{"createCaseHealthUpdate": {"caseId": "%s", "owner": "fr.health.samu440", "owner": "fr.health.samu440"}}'
+        % CASE.encode()
+    )
     assert paths(data) == ["$.createCaseHealthUpdate.owner"]
     assert places(data)[0].problem == "named twice in one object"
 

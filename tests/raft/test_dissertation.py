@@ -1,4 +1,4 @@
-"""Sentences of the dissertation beyond figure 2: chapters 3, 4.2.3, 6.2, 6.4, 9.6 and 10.2, and ours on failure detection."""
+"""Sentences of the dissertation beyond figure 2: chapters 3, 4.2.3, 6.2, 6.4, 9.6 and 10.2; and of our own."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_leader_never_overwrites_or_deletes_its_entries() -> None:
 
 
 def test_a_candidates_own_vote_counts_only_once_it_is_durable() -> None:
-    """3.8: "each server persists its current term and vote to stable storage": its own vote is one like any other."""
+    """3.8: "each server persists its current term and vote": the vote for itself is one like any other."""
     node = Solo(voters=3)
     ready = node.become_candidate()
     node.hear(RequestVoteReply(2, 1, 1, True), RequestVoteReply(3, 1, 1, True))
@@ -75,7 +75,7 @@ def test_a_candidates_own_vote_counts_only_once_it_is_durable() -> None:
 
 
 def test_a_vote_is_not_given_again_after_a_crash_that_followed_its_answer() -> None:
-    """3.8: "this prevents the server from voting multiple times in the same term" across restarts."""
+    """3.8: "this is necessary to prevent the server from voting twice in the same term"."""
     node = Solo()
     ready = node.hear(RequestVote(2, 1, 1, 0, 0))
     node.store.save(ready)
@@ -170,7 +170,7 @@ def test_a_leader_with_a_quorum_ignores_votes_too() -> None:
 
 
 def test_a_vote_the_leader_itself_asked_for_is_considered() -> None:
-    """4.2.3, end: "leadership transfer … RequestVote with a special flag": stickiness does not apply."""
+    """4.2.3, end: a flag says that the leader permits the disruption (leadership transfer): no stickiness then."""
     node = Solo()
     node.settle(node.hear(Heartbeat(2, 1, 1, 0)))
     assert only(node.hear(RequestVote(3, 1, 2, 0, 0, transfer=True)), RequestVoteReply).granted
@@ -188,7 +188,7 @@ def test_a_leader_that_asks_for_the_next_terms_vote_is_no_longer_heard() -> None
 
 
 def test_a_leader_steps_down_after_an_election_timeout_without_a_quorum() -> None:
-    """6.2: "a leader steps down if an election timeout elapses without a successful round of heartbeats to a majority"."""
+    """6.2: it "steps down if an election timeout elapses without a successful round of heartbeats to a majority"."""
     node = Solo(voters=5)
     node.lead()
     node.now_ms += 200
@@ -221,7 +221,7 @@ def test_without_check_quorum_a_leader_stays() -> None:
 
 
 def test_a_leader_begins_its_term_with_a_no_op() -> None:
-    """6.4, 1: "the leader commits a blank no-op entry at the start of its term"; what came before is committed with it."""
+    """6.4: a leader commits "a blank no-op entry into the log at the start of its term", and with it what came before."""
     node = Solo(log=[1, 1])
     ready = node.become_leader()
     assert [(one.index, one.term, one.kind) for one in ready.entries] == [(3, 2, EntryKind.NOOP)]
@@ -425,7 +425,7 @@ def test_a_candidate_that_finds_a_voter_asks_it_at_once() -> None:
 
 
 def test_a_leader_sends_before_its_own_disk_is_done() -> None:
-    """10.2.1: "the leader can … replicate to the followers in parallel with writing to its own disk"."""
+    """10.2.1: the leader writes to its disk in parallel with replicating to the followers."""
     node = Solo()
     node.lead()
     ready = node.propose(b"a")
@@ -434,7 +434,7 @@ def test_a_leader_sends_before_its_own_disk_is_done() -> None:
 
 
 def test_a_leader_counts_itself_only_up_to_its_own_disk() -> None:
-    """10.2.1: "the leader counts its own match index as the latest index … written durably"."""
+    """10.2.1: its own match index indicates "the latest entry to have been durably written to its disk"."""
     node = Solo(voters=3)
     node.lead()
     ready = node.propose(b"a")
@@ -475,7 +475,7 @@ def test_appends_are_cut_at_a_bound_of_bytes() -> None:
 
 
 def test_appends_do_not_wait_for_answers() -> None:
-    """10.2.2, pipelining: "the leader … updates nextIndex optimistically" once the logs are known to meet."""
+    """10.2.2, pipelining: nextIndex moves on at sending, once the logs are known to meet."""
     node = Solo(voters=2)
     node.lead()
     prevs = [only(node.propose(data), Append).prev_index for data in (b"a", b"b", b"c")]
