@@ -25,11 +25,12 @@ from rich.console import Console
 from bench.figures import Distribution, distribution
 from bench.machine import Machine, this_machine
 from replica.demo.caller import Caller, open_callers
-from replica.demo.clash import note
+from replica.demo.clash import note_report
 from replica.demo.ledger import Ledger
 from replica.demo.looking import leader_of, status_of
 from replica.demo.play import until_connected
 from replica.demo.supervisor import Cluster, Plan, SitePlan, open_cluster
+from replica.errors import ReplicaError
 
 FAULTS: Final = ("kill",)
 SITE: Final = "fr.health.samu440"
@@ -97,7 +98,8 @@ async def _measure(args: argparse.Namespace, folder: Path, console: Console) -> 
             for trial in range(args.trials):
                 await until_level(cluster, callers, READY_SECONDS)
                 await trio.sleep(rng.uniform(*PAUSE_SECONDS))
-                before.append(await _wait_ms(callers[SITE], f"before {trial}", trio.current_time()) or 0.0)
+                calm = await _wait_ms(callers[SITE], f"before {trial}", trio.current_time())
+                before += [] if calm is None else [calm]
                 took = await _kill_once(cluster, callers, trial)
                 if took is not None:
                     waits.append(took)
@@ -134,9 +136,10 @@ async def _kill_once(cluster: Cluster, callers: dict[str, Caller], trial: int) -
 
 async def _wait_ms(site: Caller, text: str, since: float) -> float | None:
     """One operation at the site: ms from `since` to its agreed receipt; None where it was only journalled."""
-    write = note(f"{SITE}.bench", f"Note {text}")
-    assert write.note is not None, "a note is a command"
-    held = await site.command(write.note, f"bench/{text}", text, budget_ms=TRIAL_BUDGET_MS)
+    message = note_report(f"{SITE}.bench", SITE, f"Note {text}")
+    held = await site.message(message, f"bench/{text}", text, sender=SITE, budget_ms=TRIAL_BUDGET_MS)
+    if not held.receipts:
+        raise ReplicaError(f"an operation was not taken at all: {held.invalid or held.not_permitted}")
     return (held.answered_at - since) * 1000 if held.agreed else None
 
 

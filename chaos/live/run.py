@@ -17,7 +17,7 @@ from msgspec import Struct
 from chaos.live.nemesis import FAULTS, Nemesis
 from replica.demo.audit import Audit, audit
 from replica.demo.caller import Caller, open_callers, until_decided
-from replica.demo.clash import note, priority_report
+from replica.demo.clash import note, note_report, priority_report
 from replica.demo.ledger import Ledger
 from replica.demo.looking import status_of, until_equal
 from replica.demo.play import until_connected
@@ -163,10 +163,13 @@ async def _write(site: Caller, number: int, rng: random.Random, pause_s: float, 
         key = f"chaos/{number}/{written}"
         case = f"fr.health.samu440.chaos{rng.randrange(CASES)}"
         if rng.random() < 0.25:
-            message = priority_report(case, rng.choice(PRIORITIES))
+            message = priority_report(case, rng.choice(PRIORITIES), f"Said {written} by {number}")
             await site.message(message, key, "priority", sender=site.name)
+        elif rng.random() < 0.5:
+            message = note_report(case, site.name, f"Note {written} of caller {number} at {site.name}")
+            await site.message(message, key, "note", sender=site.name)
         else:
-            write = note(case, f"Note {written} of caller {number} at {site.name}")
+            write = note(case, site.name, f"Note {written} of caller {number} at {site.name}")
             assert write.note is not None, "a note is a command"
             await site.command(write.note, key, "note", text=write.text)
         await trio.sleep(rng.uniform(0, 2 * pause_s))

@@ -57,7 +57,7 @@ class Caller:
         """Hand in a hub message: what is held of it. Never raises for what a node answers."""
 
         async def call(client: Client) -> tuple[Receipt, ...]:
-            return await client.submit_message(data, budget_ms, sender=sender, author="demo", key=key)
+            return await client.submit_message(data, budget_ms, sender=sender, author=sender or self.name, key=key)
 
         return await self._hand_in(Held(key, self.name, what), call)
 
@@ -67,7 +67,7 @@ class Caller:
         """Hand in a command: what is held of it. Never raises for what a node answers."""
 
         async def call(client: Client) -> tuple[Receipt, ...]:
-            return (await client.submit(command, budget_ms, author="demo", key=key),)
+            return (await client.submit(command, budget_ms, author=self.name, key=key),)
 
         return await self._hand_in(Held(key, self.name, what, text), call)
 

@@ -1,7 +1,10 @@
 """What two sites write to the same case while they cannot hear each other, as it happens in a real emergency.
 
-Both report its priority, each another one; both report that one vehicle is engaged, each elsewhere; both write a note.
-The first two have to end as something a person is shown, never as one side silently winning; both notes have to stay.
+Both report its priority, each another one; both engage one vehicle, each for another case; both write a note. The first
+two have to end as something a person is shown, never as one side silently winning; both notes have to stay.
+
+The vehicle is the cut-off site's own. The other side may engage it all the same, because it had asked for it, and been
+given it, before the line was cut: that is mutual aid, and why the two can truly contradict each other.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -18,28 +21,25 @@ from replica.cases.commands import AddNote, Report
 
 APART: Final = ("P0", "P2")
 """The severe and the mild priority; the seed decides which side says which."""
-NO_CASE: Final = "fr.health.demo.case.1"
-NO_RESOURCE: Final = "fr.health.demo.resource.1"
+NO_CASE: Final = "fr.health.demo.1"
+NO_OTHER_CASE: Final = "fr.health.demo.2"
 
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What both sides know: a case, another case, and a vehicle."""
+    """Two cases that both sides know of: the last ones that a message named."""
 
     case: str = NO_CASE
-    other_case: str = f"{NO_CASE}.2"
-    resource: str = NO_RESOURCE
+    other_case: str = NO_OTHER_CASE
 
-    def learn(self, report: Report) -> Common:
-        """After a report that everybody has heard: the newest case and the newest vehicle."""
-        case, other, resource = self.case, self.other_case, self.resource
-        for subject in report.subjects:
+    def learn(self, reports: Sequence[Report]) -> Common:
+        """After reports that everybody has heard."""
+        case, other = self.case, self.other_case
+        for subject in (subject for report in reports for subject in report.subjects):
             named = subject.id if subject.kind == "case" else subject.case
             if named and named != case:
                 case, other = named, case
-            if subject.kind == "resource" and subject.id:
-                resource = subject.id
-        return Common(case, other, resource)
+        return Common(case, other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,44 +52,88 @@ class Write:
     text: str = ""
 
 
-def writes(common: Common, *, cut_off: bool, milder: bool, name: str, now: datetime) -> Iterator[Write]:
-    """The writes of one side. `milder`: its priority is the less severe one; the other side's is the other.
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """Who clashes about what. `coin`: whether the cut-off site reports the milder priority."""
 
-    `name` makes its note's text its own.
-    """
-    at = now.astimezone(UTC).isoformat(timespec="seconds")
-    priority = APART[milder]
-    case = common.case if cut_off else common.other_case
-    yield Write(f"reports priority {priority}", message=priority_report(common.case, priority))
-    yield Write("reports the vehicle engaged", message=engagement_report(case, common.resource, at))
-    yield note(common.case, f"Note of {name}, {'cut off' if cut_off else 'connected'}")
+    cut_off: str
+    other: str
+    common: Common
+    coin: bool
+
+    @property
+    def vehicle(self) -> str:
+        return f"{self.cut_off}.resource.VLM-DEMO"
+
+    @property
+    def request(self) -> str:
+        return f"{self.other}.request.DEMO"
+
+    def before(self, now: datetime) -> tuple[Write, Write]:
+        """What is said while the line is whole: the other side asks for the vehicle, the cut-off one grants it."""
+        at, case = _iso(now), self.common.other_case
+        asked = {"requestId": self.request, "datetime": at, "purpose": "SMUR"}
+        granted = {"datetime": at, "answer": "ACCEPTEE"}
+        return (
+            Write("asks for a vehicle", _json("resourcesRequest", case, request=asked)),
+            Write("grants it", _json("resourcesResponse", case, requestId=self.request, response=granted)),
+        )
+
+    def by_cut_off(self, now: datetime) -> Iterator[Write]:
+        """What the cut-off site writes; its vehicle goes to the first case."""
+        yield _priority(self.common.case, APART[self.coin])
+        yield self._engagement(self.common.case, now, {})
+        yield note(self.common.case, self.cut_off, f"Note of {self.cut_off}, cut off")
+
+    def by_other(self, now: datetime) -> Iterator[Write]:
+        """What the other side writes meanwhile; the same vehicle, on the request granted, goes to the second case."""
+        yield _priority(self.common.case, APART[not self.coin])
+        yield self._engagement(self.common.other_case, now, {"requestId": self.request})
+        yield note(self.common.case, self.other, f"Note of {self.other}, connected")
+
+    def _engagement(self, case: str, now: datetime, more: dict[str, str]) -> Write:
+        """An RS-RI that says the vehicle is sent to this case."""
+        at = _iso(now)
+        state = {"datetime": at, "status": "DECLENCHE", "availability": False}
+        vehicle = {
+            "resourceId": self.vehicle,
+            "datetime": at,
+            "vehicleType": "SMUR.VLM",
+            "orgId": self.cut_off,
+            "state": [state],
+        }
+        return Write("engages the vehicle", _json("resourcesInfo", case, resource=[vehicle | more]))
 
 
-def note(case: str, text: str) -> Write:
-    """A note whose text, the caller sees to it, no other operation writes."""
-    identifier = f"demo.medicalNote.{sha256(text.encode()).hexdigest()[:16]}"
-    return Write("writes a note", note=AddNote(case, identifier, text), text=text)
+def note(case: str, site: str, text: str) -> Write:
+    """A note as a person at `site` writes it: a command, so the case has to be known. No other note has this text."""
+    return Write("writes a note", note=AddNote(case, _note_id(site, text), text), text=text)
 
 
-def priority_report(case: str, priority: str) -> bytes:
-    """An RS-EDA-MAJ that says nothing but a priority."""
-    details = {"details": {"priority": priority}}
-    return msgspec.json.encode({"createCaseHealthUpdate": {"caseId": case, "qualification": details}})
+def note_report(case: str, site: str, text: str) -> bytes:
+    """An RS-EDA-MAJ that says nothing but a note: always accepted, it opens a case nobody has heard of."""
+    written = {"operator": {"role": "ARM"}, "medicalNoteId": _note_id(site, text), "freetext": text}
+    return _json("createCaseHealthUpdate", case, medicalNote=[written])
 
 
-def engagement_report(case: str, resource: str, at: str) -> bytes:
-    """An RS-RI that says the vehicle serves this case since `at` (ISO 8601 with its offset)."""
-    vehicle = {
-        "resourceId": resource,
-        "datetime": at,
-        "vehicleType": "SMUR.VLM",
-        "orgId": ".".join(resource.split(".")[:3]),
-        "state": [{"datetime": at, "status": "DECLENCHE", "availability": False}],
-    }
-    return msgspec.json.encode({"resourcesInfo": {"caseId": case, "resource": [vehicle]}})
+def _note_id(site: str, text: str) -> str:
+    return f"{site}.medicalNote.{sha256(text.encode()).hexdigest()[:16]}"
 
 
-def learn_all(common: Common, reports: Sequence[Report]) -> Common:
-    for report in reports:
-        common = common.learn(report)
-    return common
+def priority_report(case: str, priority: str, remark: str = "") -> bytes:
+    """An RS-EDA-MAJ that says nothing but a priority. Said again with another remark it is another message."""
+    more = {"freetext": remark} if remark else {}
+    return _json("createCaseHealthUpdate", case, qualification={"details": {"priority": priority}}, **more)
+
+
+def _priority(case: str, priority: str) -> Write:
+    return Write(f"reports priority {priority}", priority_report(case, priority))
+
+
+def _json(kind: str, case: str, **members: Any) -> bytes:
+    return msgspec.json.encode({kind: {"caseId": case, **members}})
+
+
+def _iso(now: datetime) -> str:
+    """As messages word times: to the second, with an offset."""
+    return now.astimezone(UTC).isoformat(timespec="seconds")

@@ -19,7 +19,7 @@ import trio
 
 from replica.cases.commands import Report
 from replica.demo.caller import Caller, until_decided
-from replica.demo.clash import Common, Write, learn_all, note, writes
+from replica.demo.clash import Clash, Common, Write, note_report
 from replica.demo.ledger import Held, Ledger
 from replica.demo.looking import leader_of, until_equal, until_mode
 from replica.demo.messages import Message
@@ -97,6 +97,7 @@ class Play:
         self.common = Common()
         self.cut_site = ""
         self._cut_time = 0.0
+        self._clash: Clash | None = None
         self._zone_down = trio.Lock()
         self._pulse = trio.Event()
         self._sent = 0
@@ -140,7 +141,7 @@ class Play:
     async def _before(self, turn: Turn) -> None:
         """Cut the line of the site whose turn it is, when it is time; and keep the last messages for after the cut."""
         if not self.cut_site and self.course.operations >= self._cut_after:
-            self._cut(turn.site)
+            await self._cut(turn.site)
         if self._cut_at_turn is not None and self._sent - self._cut_at_turn >= self._while_cut:
             self._enough = True
             self._ring()
@@ -156,7 +157,7 @@ class Play:
             if held.invalid is not None or held.not_permitted:
                 self.course.refused.append(held)
             else:
-                self.common = learn_all(self.common, turn.reports)
+                self.common = self.common.learn(turn.reports)
             self._ring()
 
     def _key(self) -> int:
@@ -208,12 +209,19 @@ class Play:
         while not any(held.agreed and held.asked_at >= killed for held in self.course.ledger.held):
             if site.name == self.cut_site and not self._healed:
                 return
-            number = self._key()
-            await self._hand_in(site, note(self.common.case, f"Note {number} of {site.name}, leader away"))
+            text = f"Note {self._key()} of {site.name}, while the leader is away"
+            await self._hand_in(site, Write("reports a note", note_report(self.common.case, site.name, text)))
 
     # ------------------------------------------------------------------ a cut line
 
-    def _cut(self, name: str) -> None:
+    async def _cut(self, name: str) -> None:
+        """Cut the line of this site; what the sides will clash about is prepared while they still hear each other."""
+        others = [site.name for site in self.sites if site.name != name]
+        if others:
+            self._clash = Clash(name, self.rng.choice(others), self.common, self.rng.random() < 0.5)
+            asks, grants = self._clash.before(_now())
+            await self._hand_in(self.callers[self._clash.other], asks)
+            await self._hand_in(self.callers[name], grants)
         self.cut_site, self._cut_at_turn = name, self._sent
         self._cut_time = self.cluster.cut(name)
         self.course.note(f"the line of {name} is cut after {self.course.operations} operations")
@@ -222,7 +230,7 @@ class Play:
     async def _cut_a_line(self) -> None:
         await self._until(lambda: bool(self.cut_site) or self._over)
         if not self.cut_site:
-            self._cut(self.turns[-1].site)
+            await self._cut(self.turns[-1].site)
         name = self.cut_site
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write_on_both_sides)
@@ -243,14 +251,16 @@ class Play:
         self.course.note(f"{self.cut_site} knows that it is cut off")
 
     async def _write_on_both_sides(self) -> None:
-        """Two reports of priority, two of the vehicle, two notes: one of each by the site that is cut off."""
-        common, coin = self.common, self.rng.random() < 0.5
-        others = [site for site in self.sites if site.name != self.cut_site]
-        pairs = [(self.callers[self.cut_site], True)] + ([(self.rng.choice(others), False)] if others else [])
+        """Two reports of priority, two engagements of a vehicle, two notes: one each by the site that is cut off."""
+        clash = self._clash
+        if clash is None:  # a single site has nobody to clash with
+            text = f"Note of {self.cut_site}, alone"
+            report = note_report(self.common.case, self.cut_site, text)
+            await self._hand_in(self.callers[self.cut_site], Write("reports a note", report))
+            return
         async with trio.open_nursery() as nursery:
-            for site, cut_off in pairs:
-                side = writes(common, cut_off=cut_off, milder=coin == cut_off, name=site.name, now=datetime.now(tz=UTC))
-                nursery.start_soon(self._hand_in_all, site, list(side))
+            nursery.start_soon(self._hand_in_all, self.callers[clash.cut_off], list(clash.by_cut_off(_now())))
+            nursery.start_soon(self._hand_in_all, self.callers[clash.other], list(clash.by_other(_now())))
 
     # ------------------------------------------------------------------ one process more
 
@@ -318,6 +328,11 @@ class Play:
         """Something was played or answered: whoever waits for enough of it looks again."""
         self._pulse.set()
         self._pulse = trio.Event()
+
+
+def _now() -> datetime:
+    """The wall clock: what goes into messages, and nothing else."""
+    return datetime.now(tz=UTC)
 
 
 async def until_connected(callers: dict[str, Caller], cluster: Cluster, within_s: float) -> None:

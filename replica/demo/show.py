@@ -105,9 +105,9 @@ def _refused(shown: Shown) -> Table:
 
 def _conflicts(shown: Shown) -> Table:
     table = Table(title="Conflicts that wait for a person", title_justify="left")
-    table.add_column("about")
+    table.add_column("about", overflow="fold")
     table.add_column("field")
-    table.add_column("values, the one that holds first")
+    table.add_column("values, the one that holds first", overflow="fold")
     for conflict in shown.conflicts[:SHOWN_CONFLICTS]:
         table.add_row(Text(conflict.subject), Text(conflict.field), Text("\n".join(conflict.values)))
     if len(shown.conflicts) > SHOWN_CONFLICTS:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from replica.cases import digest, keys, queries
+from replica.cases.engagement import parse
 from replica.cases.machine import apply
 from replica.cases.operations import OperationId
 from replica.cases.records import Empty, Overlay, Records
@@ -178,5 +179,11 @@ def _note(read: LogRead, operation: OperationId, kind: VerdictKind, key: str) ->
 
 def _conflict(view: queries.ConflictView) -> tuple[str, str, tuple[str, ...]]:
     """(what it is about, field, values with who said them, the one that holds first)."""
-    field_name = f"{view.field} {view.key}".strip()
-    return f"{view.subject} {view.id}", field_name, tuple(f"{value.value} ({value.author})" for value in view.values)
+    read = case_served if view.field == "engagement" else str
+    values = tuple(f"{read(value.value)} ({value.author})" for value in view.values)
+    return f"{view.subject} {view.id}", f"{view.field} {view.key}".strip(), values
+
+
+def case_served(engagement: str) -> str:
+    """An engagement for a person: the case."""
+    return f"serves {parse(engagement).case}"

@@ -69,7 +69,7 @@ def ask_pre_votes(state: State, role: PreCandidate, only: NodeId = NOBODY) -> No
 
 
 def ask_votes(state: State, role: Candidate, only: NodeId = NOBODY) -> None:
-    """Ask all who have not answered: "servers retry RPCs if they do not receive a response in a timely manner" (5.1)."""
+    """Ask who has not answered: "servers retry RPCs if they do not receive a response in a timely manner" (5.1)."""
     for voter in state.other_voters:
         if voter not in role.answered and only in (NOBODY, voter):
             last_index, last_term = state.log.last_index, state.log.last_term
@@ -166,7 +166,7 @@ def answer_vote(state: State, ask: RequestVote) -> Judgement:
 
 
 def judge_vote(state: State, ask: RequestVote) -> Judgement:
-    """ "If votedFor is null or candidateId, and candidate's log is at least as up-to-date, grant" (figure 2)."""
+    """Figure 2: "If votedFor is null or candidateId, and candidate's log is at least as up-to-date …, grant vote"."""
     assert ask.term == state.term, f"vote asked in term {ask.term}, this is term {state.term}"
     if state.hard.rebuilding:
         return Judgement(False, "rebuilding")

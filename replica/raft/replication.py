@@ -73,7 +73,7 @@ def _refuse(state: State, append: Append) -> None:
 
 
 def answer_old_append(state: State, append: Append) -> None:
-    """ "Reply false if term < currentTerm" (figure 2): the answer's term tells an old leader that it is one."""
+    """Figure 2: "Reply false if term < currentTerm". The answer's term tells an old leader that it is one."""
     _answer(state, append, ok=False, match_index=append.prev_index)
 
 
@@ -173,8 +173,8 @@ def receive_heartbeat_reply(state: State, leader: Leader, reply: HeartbeatReply)
 
 
 def commit_by_counting(state: State, leader: Leader) -> bool:
-    """ "If there exists an N > commitIndex, a majority of matchIndex[i] >= N, and log[N].term == currentTerm: set
-    commitIndex = N" (figure 2, leaders). Whether it moved.
+    """Figure 2: "If there exists an N such that N > commitIndex, a majority of matchIndex[i] ≥ N, and log[N].term ==
+    currentTerm: set commitIndex = N". Whether it moved.
     """
     match = {peer: p.match_index for peer, p in leader.progress.items() if peer not in leader.readmissions}
     match[state.node] = state.log.stable_index

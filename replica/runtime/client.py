@@ -22,8 +22,9 @@ from replica.errors import NotAvailable, OutcomeUnknown, RemoteProtocolError
 from replica.runtime.connection import Connection, run_both
 from replica.runtime.dial import dial
 from replica.version import __version__
-from replica.wire import TO_CLIENT, Identity, Joiner, Peer, client, decode, encode
+from replica.wire import TO_CLIENT, Identity, Joiner, Peer, client, decode
 from replica.wire.client import DEFAULT_BUDGET_MS, Answer, ClientRequest, ClientResponse, Failure, Receipt, Receipts
+from replica.wire.envelope import encode_request
 from replica.wire.limits import MAX_JOINED_BYTES
 
 CONNECT_MS: Final = 2_000
@@ -182,7 +183,7 @@ class Client:
         request, waiting = self._requests, _Waiting(self._requests)
         self._waiting[request] = waiting
         try:
-            self._connection.post(encode(build(request)))
+            self._connection.post(encode_request(build(request)))
             with trio.move_on_after((budget_ms + GRACE_MS) / 1000):
                 await waiting.done.wait()
         finally:

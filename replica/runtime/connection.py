@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from replica.errors import HandshakeRefused, RemoteProtocolError
+from replica.errors import HandshakeRefused
 from replica.runtime.bell import Bell
 from replica.wire.frames import FrameReader, frame
 from replica.wire.limits import MAX_HANDSHAKE_BYTES
@@ -29,6 +29,8 @@ class Connection:
         self._most_bytes = most_bytes
         self._bell = Bell()
         self._room = Bell()
+        self._early: list[bytes] = []
+        """Frames that arrived behind the greeting, before the connection was trusted."""
         self.broken = False
 
     @property
@@ -80,20 +82,35 @@ class Connection:
 
         Raises RemoteProtocolError for a frame no rule allows; the caller closes the connection.
         """
-        while True:
-            try:
-                data = await self._stream.receive_some(RECEIVE_BYTES)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return []
-            if not data:
-                return []
-            frames = self._reader.feed(bytes(data))
+        if self._early:
+            early, self._early = self._early, []
+            return early
+        while data := await self._read():
+            frames = self._reader.feed(data)
             if frames:
                 return frames
+        return []
+
+    async def _read(self) -> bytes:
+        try:
+            return bytes(await self._stream.receive_some(RECEIVE_BYTES))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return b""
 
     def trust(self, max_frame_bytes: int) -> None:
         """The handshake is done: whole messages may come now, not only a greeting."""
         self._reader.limit = max_frame_bytes
+        self._early = self._reader.feed(b"")
+
+    async def receive_greeting(self) -> bytes | None:
+        """The first frame, and no more than that: what came with it in one piece waits for `trust`. None at the end."""
+        greeting = self._reader.take()
+        while greeting is None:
+            data = await self._read()
+            if not data:
+                return None
+            greeting = self._reader.take(data)
+        return greeting
 
     def give_up(self) -> None:
         """Break the connection from here; the tasks on it end soon."""
@@ -108,12 +125,10 @@ class Connection:
 async def receive_one(connection: Connection, within_ms: int) -> bytes:
     """One frame of a handshake. Raises HandshakeRefused where none comes in time, or the other side leaves."""
     with trio.move_on_after(within_ms / 1000):
-        frames = await connection.receive()
-        if not frames:
+        greeting = await connection.receive_greeting()
+        if greeting is None:
             raise HandshakeRefused("the other side closed the connection before it said who it is")
-        if len(frames) > 1:
-            raise RemoteProtocolError(f"{len(frames)} frames where one greeting was expected")
-        return frames[0]
+        return greeting
     raise HandshakeRefused(f"nothing said within {within_ms} ms")
 
 

@@ -66,6 +66,8 @@ class Desk:
         keep: Callable[[Sequence[events.Decision]], None],
         log: Any,
         most_waiting: int,
+        *,
+        dormant: bool = False,
     ) -> None:
         self.core = core
         self._journal = journal
@@ -73,6 +75,8 @@ class Desk:
         self._keep = keep
         self._log = log
         self._most_waiting = most_waiting
+        self._dormant = dormant
+        """Nothing is carried out before the first submit: a zone that nobody writes at opens no life of its own."""
         self._callers: dict[int, _Caller] = {}
         self._tokens = 0
         self._encoded: dict[tuple[bytes, int], bytes] = {}
@@ -95,6 +99,7 @@ class Desk:
             raise Overloaded(f"{len(self._callers)} callers wait already", retry_after_ms=budget_ms)
         self._tokens += 1
         token, caller = self._tokens, _Caller(trio.Event())
+        self._dormant = False
         self._callers[token] = caller
         try:
             self.step(
@@ -121,7 +126,7 @@ class Desk:
 
     def turn(self) -> None:
         """Carry out what the core wants. Doing so may step it again (a journal that is durable at once)."""
-        if self._turning:
+        if self._turning or self._dormant:
             return
         self._turning = True
         try:

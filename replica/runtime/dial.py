@@ -34,7 +34,7 @@ async def dial(
     except BaseException:
         await _drop(connection)
         raise
-    connection.trust(FRAME_LIMITS[me.role])
+    connection.trust(FRAME_LIMITS[peer.role])
     return connection, peer
 
 

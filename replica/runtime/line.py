@@ -27,11 +27,10 @@ from replica.wire.feed import (
     StateChunk,
     StateEnd,
     Submit,
+    parcels,
 )
 from replica.wire.limits import MAX_EFFECTS_BYTES
 
-MOST_SUBMITTED = 500
-"""Operations in one message to a zone."""
 LEAVE_AFTER_NO_QUORUM_MS = 400
 """A zone that knows no leader for so long may be the one that is cut off: look at another."""
 
@@ -64,8 +63,8 @@ class Line:
     def submit(self, operations: Sequence[bytes]) -> None:
         """Send operations to the zone followed. Without one they are lost here; the core sends them again."""
         if self._connection is not None:
-            for at in range(0, len(operations), MOST_SUBMITTED):
-                self._connection.post(encode(Submit(tuple(operations[at : at + MOST_SUBMITTED]))))
+            for parcel in parcels(operations):
+                self._connection.post(encode(Submit(parcel)))
 
     async def run(self) -> None:
         """Follow some zone, for ever. Each round over all zones that fails waits a little longer before the next."""

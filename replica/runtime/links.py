@@ -18,10 +18,7 @@ from replica.raft.messages import Message
 from replica.runtime.connection import Connection, run_both
 from replica.runtime.dial import dial
 from replica.wire import FROM_ZONE, Identity, Peer, RaftMessages, decode, encode, share_frames
-from replica.wire.feed import Forward, ForwardHint, LeaderClock
-
-MOST_FORWARDED = 1000
-"""Operations in one message to the leader."""
+from replica.wire.feed import Forward, ForwardHint, LeaderClock, parcels
 
 
 class Receiver(Protocol):
@@ -46,7 +43,8 @@ class Links:
         self._log = log
         self._out: dict[int, Connection] = {}
         self.leader_ms = 0
-        """The leader's wall clock, as it last told it. Not extrapolated: a zone that hears no leader has nothing new."""
+        """The leader's wall clock, as it last told it. Not extrapolated: a zone that hears no leader has nothing
+        new."""
         self.zones = {peer.name: peer.number for peer in config.zones}
 
     def post(self, messages: Sequence[Message]) -> None:
@@ -66,8 +64,8 @@ class Links:
         """Pass operations on to the leading zone. Lost with the connection; their site sends them again."""
         connection = self._out.get(leader)
         if connection is not None:
-            for at in range(0, len(operations), MOST_FORWARDED):
-                connection.post(encode(Forward(tuple(operations[at : at + MOST_FORWARDED]), self._config.zone.name)))
+            for parcel in parcels(operations):
+                connection.post(encode(Forward(parcel, self._config.zone.name)))
 
     def tell_time(self, term: int, wall_ms: int) -> None:
         """The leader's wall clock to every other zone, whose feeds pass it on."""

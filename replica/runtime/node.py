@@ -69,6 +69,7 @@ async def run_zone(config: ZoneConfig, *, found: bool = False) -> AsyncIterator[
             server = Server(me, node.links.zones, roles, config.timing, config.limits.connections, log)
             tasks = [
                 node.turn_for_ever,
+                node.save_again_for_ever,
                 node.beat_for_ever,
                 node.flush_for_ever,
                 node.desk.keep_time,
@@ -122,7 +123,8 @@ async def disk_of(store: Store, log: Any) -> AsyncIterator[Disk]:
 
 @asynccontextmanager
 async def flushed_at_the_end(flush: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Write the state back once more when the node's tasks have ended: a stopped store then shows all that was applied."""
+    """Write the state back once more when the node's tasks have ended: a stopped store then shows all that was
+    applied."""
     try:
         yield
     finally:

@@ -129,7 +129,8 @@ class Service:
         return [result for result in handed if result is not None]
 
     def _spoken_for(self, report: Report) -> Report:
-        """A report that names no sender speaks for its case's present owner; else for whom its own content points to."""
+        """A report that names no sender speaks for its case's present owner; else for whom its own content points
+        to."""
         if report.sender:
             return report
         owners = [
@@ -192,7 +193,8 @@ class Service:
         return Changes(self, self._position()[0] if since is None else since)
 
     def effects_after(self, index: int) -> Effects | None:
-        """The effects of the entry after `index`; None where there is none yet. Raises NotAvailable where it is gone."""
+        """The effects of the entry after `index`; None where there is none yet. Raises NotAvailable where it is
+        gone."""
         if index >= self._position()[0]:
             return None
         if not self._recent or self._recent[0].index > index + 1:

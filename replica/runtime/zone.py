@@ -74,6 +74,7 @@ class ZoneNode:
         )
         self.standing = Standing(self.raft.role, self.raft.leader, self.raft.term)
         self.storage_full = False
+        self._save_again = Bell()
         self.elections = 0
         self.desk = self._open_desk()
         self.desk.step(site_events.LineUp(now_ms(), self.number))
@@ -98,7 +99,7 @@ class ZoneNode:
             now_ms=now_ms(),
             decided=lambda operation: None,
         )
-        return Desk(core, ForgetfulJournal(), self.submit, lambda decisions: None, self.log, 100_000)
+        return Desk(core, ForgetfulJournal(), self.submit, lambda decisions: None, self.log, 100_000, dormant=True)
 
     # ------------------------------------------------------------------ what arrives
 
@@ -111,19 +112,19 @@ class ZoneNode:
     def submit(self, encoded: Sequence[bytes], hint: Callable[[OperationId, str], None] | None = None) -> None:
         """Operations from a site, from another zone or from our own desk: into the next entry, or on to the leader.
 
-        Raises RemoteProtocolError for bytes that are no operation; those before it are taken.
+        Raises RemoteProtocolError for bytes that are no operation; none of them is taken then.
         """
+        # Decoded at the door where they come in: one bad site must not break the link between two zones.
+        operations = [decode_operation(one) for one in encoded]
         leader = self.raft.leader
-        if leader != self.number:
-            if leader != NOBODY:
-                self.links.forward(leader, encoded)
-            return
-        for one in encoded:
-            operation = decode_operation(one)
-            why = self.ingress.offer(operation, one)
-            if why is not None and hint is not None:
-                hint(operation.id, why)
-        self._bell.ring()
+        if leader == self.number:
+            for operation, one in zip(operations, encoded, strict=True):
+                why = self.ingress.offer(operation, one)
+                if why is not None and hint is not None:
+                    hint(operation.id, why)
+            self._bell.ring()
+        elif leader != NOBODY:
+            self.links.forward(leader, encoded)
 
     async def serve_site(self, connection: Connection, peer: Peer) -> None:
         """Feed a site, and take its operations, until its connection ends."""
@@ -205,16 +206,19 @@ class ZoneNode:
     def _saved(self, problem: Exception | None) -> None:
         self.storage_full = problem is not None
         if problem is not None:
-            trio.lowlevel.spawn_system_task(self._save_again)
+            self._save_again.ring()
             return
         number, messages = self._saving.finish()
         self.links.post(messages)
         self._inbox.append(raft_events.Persisted(now_ms(), number))
         self._bell.ring()
 
-    async def _save_again(self) -> None:
-        await trio.sleep(FULL_RETRY_S)
-        self._saving.again(self._saved)
+    async def save_again_for_ever(self) -> None:
+        """While the disk is full: try the same save again every so often. Nothing is acknowledged meanwhile."""
+        while True:
+            await self._save_again.wait()
+            await trio.sleep(FULL_RETRY_S)
+            self._saving.again(self._saved)
 
     def _stand(self, standing: Standing) -> None:
         if standing.term != self.standing.term or standing.leader != self.standing.leader:

@@ -247,7 +247,7 @@ class Store(Protocol):
 
     @property
     def fresh(self) -> bool:
-        """Whether it was opened with nothing in it that counts: no term or vote, no entry, no journal, no index applied.
+        """Whether it was opened with nothing in it that counts: no vote, entry, journal record or applied index.
 
         A node of an existing cluster that finds its store fresh has lost it, and with it its promises (D10). It stays
         fresh until the first save, also over a crash right after creation.

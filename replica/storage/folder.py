@@ -74,17 +74,18 @@ _META = Struct("=16xII8x8xI44x48xQQ")
 In the byte order of the machine, as LMDB writes it."""
 
 
-def check_whole(environment: Path, *, at_rest: bool) -> None:
+def check_whole(environment: Path, *, writing: bool, at_rest: bool) -> None:
     """Raise `StoreError` where the data file is empty, cut short, or not LMDB's; `StoreDamaged` for damaged structure.
 
-    `at_rest` says that no process has it open, so that its pages can be walked.
+    `at_rest` says that no process has it open, so that its pages can be walked. Whoever only reads may look at damaged
+    pages too (LMDB checks what it follows): so a journal can be saved from a store that its node no longer opens.
     """
     path = environment / DATA_NAME
     even, odd = _read_metas(path)
     if at_rest:
         _check_transactions(path, even, odd)
         size, needed = path.stat().st_size, max(even, odd, key=lambda meta: meta.transaction).needed_bytes
-        if size < VERIFY_BELOW_BYTES or size < needed:
+        if (writing and size < VERIFY_BELOW_BYTES) or size < needed:
             _walk(path, cut_short=size < needed, size=size)
 
 
@@ -126,6 +127,7 @@ def _check_transactions(path: Path, even: _Meta, odd: _Meta) -> None:
 
 
 def _walk(path: Path, *, cut_short: bool, size: int) -> None:
+    """The walk also objects to a sound form that we never write: a long value made short within one transaction."""
     try:
         problems: list[str] = verify(str(path))  # type: ignore[no-untyped-call]  # the module carries no types
     except VerifyError as problem:

@@ -73,6 +73,8 @@ class JournalEnds:
     """None where no append was made since opening. Never changed in place."""
     length: int
     payload_bytes: int
+    missing: dict[int, tuple[Incarnation, int]]
+    """Places without their record, by position: the key of the record was damaged. Never changed in place."""
 
 
 class LmdbJournal:
@@ -97,15 +99,19 @@ class LmdbJournal:
         return self._ends.payload_bytes
 
     def read(self, after_position: int = 0, limit: int = 1000) -> list[JournalRecord]:
-        found: list[JournalRecord] = []
+        missing = self._ends.missing
+        found = {at: JournalRecord(at, *missing[at], b"", damaged=True) for at in missing if at > after_position}
         with self._env.read() as txn:
             cursor = txn.cursor(self._records)
-            if limit > 0 and cursor.set_range(number_key(after_position + 1)):
-                for key, sealed in cursor:
-                    found.append(self._decode(txn, key, sealed))
-                    if len(found) == limit:
-                        break
-        return found
+            cursor.set_range(number_key(after_position + 1))
+            room = limit
+            while cursor.key() and room > 0:
+                record = self._decode(txn, *cursor.item())
+                if record is not None and (record.position not in found or not record.damaged):
+                    found[record.position] = record
+                    room -= 1
+                cursor.next()
+        return [found[position] for position in sorted(found)[:limit]]
 
     def last_seq(self, incarnation: Incarnation) -> int | None:
         counter = self._counters().get(incarnation)
@@ -168,14 +174,16 @@ class LmdbJournal:
             records.append((number_key(position), _sealed_record(position, incarnation, seq, payload)))
             place = _NAME.pack(incarnation, seq)
             places.append((place, encode_number(Kind.JOURNAL_PLACE, place, position)))
-        txn.cursor(self._records).putmulti(records, append=True)
+        txn.cursor(self._records).putmulti(records)
         txn.cursor(self._places).putmulti(places)
         for incarnation in sorted({record[0] for record in job.records}):
             self._put_counter(txn, incarnation, counters[incarnation])
         if ends.counters is None or len(counters) > len(ends.counters):
             txn.put(KNOWN_KEY, encode_number(Kind.KNOWN, KNOWN_KEY, len(counters)), db=self._main)
         added = sum(len(payload) for _, _, payload in job.records)
-        return JournalEnds(counters, ends.length + len(records), ends.payload_bytes + added)
+        return replace(
+            ends, counters=counters, length=ends.length + len(records), payload_bytes=ends.payload_bytes + added
+        )
 
     def _put_counter(self, txn: Transaction, incarnation: Incarnation, counter: Counter) -> None:
         key = COUNTER_PREFIX + incarnation
@@ -185,10 +193,12 @@ class LmdbJournal:
         place = _NAME.pack(job.incarnation, job.seq)
         sealed = txn.get(place, None, self._places)
         assert sealed is not None, f"journal record {_named(job.incarnation, job.seq)} is not held"
-        position = decode_number(Kind.JOURNAL_PLACE, place, sealed, f"place of {_named(job.incarnation, job.seq)}")
+        position = _position(place, sealed)
         new = _sealed_record(position, job.incarnation, job.seq, job.payload)
-        old = txn.replace(number_key(position), new, self._records)
-        return replace(ends, payload_bytes=ends.payload_bytes + len(new) - (_HEADER_BYTES if old is None else len(old)))
+        old = txn.pop(number_key(position), self._records)
+        txn.put(number_key(position), new, db=self._records)
+        grown = len(new) - (_HEADER_BYTES if old is None else len(old))
+        return replace(ends, payload_bytes=ends.payload_bytes + grown, missing=_without(ends.missing, position))
 
     def _trim_some(self, txn: Transaction, job: JournalTrim, ends: JournalEnds) -> tuple[JournalEnds, bool]:
         for incarnation, seq in job.through:
@@ -205,37 +215,32 @@ class LmdbJournal:
         cursor.set_range(_NAME.pack(incarnation, 0))
         end = _NAME.pack(incarnation, seq)
         freed = dropped = 0
+        missing = ends.missing
         while cursor.key() and cursor.key() <= end:
             if dropped >= room:
                 break
-            place = cursor.key()
-            name = f"place of {_named(*_NAME.unpack(place))}"
-            position = decode_number(Kind.JOURNAL_PLACE, place, cursor.value(), name)
+            position = _position(*cursor.item())
             record = txn.pop(number_key(position), self._records)
-            freed += 0 if record is None else max(0, len(record) - _HEADER_BYTES)
+            freed += 0 if record is None else len(record) - _HEADER_BYTES
             dropped += 1
+            missing = _without(missing, position)
             cursor.delete()
         more = bool(cursor.key()) and cursor.key() <= end
-        return replace(ends, length=ends.length - dropped, payload_bytes=ends.payload_bytes - freed), more
+        left = replace(ends, length=ends.length - dropped, payload_bytes=ends.payload_bytes - freed, missing=missing)
+        return left, more
 
     # --- details ---
 
-    def _decode(self, txn: Transaction, key: bytes, sealed: bytes) -> JournalRecord:
-        position = key_number(key)
-        if is_sound(Kind.JOURNAL, key, sealed) and len(sealed) >= _HEADER_BYTES:
+    def _decode(self, txn: Transaction, key: bytes, sealed: bytes) -> JournalRecord | None:
+        """None for bytes under a damaged key: whose they are is known from the place that misses them."""
+        if is_sound(Kind.JOURNAL, key, sealed):
             incarnation, seq = _NAME.unpack_from(sealed, SUM_BYTES)
-            return JournalRecord(position, incarnation, seq, sealed[_HEADER_BYTES:])
-        incarnation, seq = self._name_of(txn, position, sealed)
-        return JournalRecord(position, incarnation, seq, b"", damaged=True)
-
-    def _name_of(self, txn: Transaction, position: int, sealed: bytes) -> tuple[Incarnation, int]:
-        """Whose record lies at `position`, by the table of places; by its own bytes where that does not know it."""
+            return JournalRecord(key_number(key), incarnation, seq, sealed[_HEADER_BYTES:])
         for place, value in txn.cursor(self._places):
-            if is_sound(Kind.JOURNAL_PLACE, place, value) and key_number(value[SUM_BYTES:]) == position:
+            if is_sound(Kind.JOURNAL_PLACE, place, value) and value[SUM_BYTES:] == key:
                 incarnation, seq = _NAME.unpack(place)
-                return incarnation, seq
-        incarnation, seq = _NAME.unpack_from(sealed.ljust(_HEADER_BYTES, b"\0"), SUM_BYTES)
-        return incarnation, seq
+                return JournalRecord(key_number(key), incarnation, seq, b"", damaged=True)
+        return None
 
     def _counters(self) -> dict[Incarnation, Counter]:
         known = self._ends.counters
@@ -262,13 +267,26 @@ class LmdbJournal:
         return counters
 
     def _measure(self) -> JournalEnds:
-        """Length and bytes at opening. A place without its record, or the other way round, is damage."""
+        """Length and bytes at opening, and the places whose record is not under its key."""
         with self._env.read() as txn:
-            sizes = [len(value) - _HEADER_BYTES for _, value in txn.cursor(self._records)]
-            places = txn.stat(self._places)["entries"]
-        if places != len(sizes):
-            raise StoreDamaged("journal", f"{len(sizes)} records are held and {places} places known")
-        return JournalEnds(None, len(sizes), sum(sizes))
+            sizes = {key: len(value) - _HEADER_BYTES for key, value in txn.cursor(self._records)}
+            missing = {
+                key_number(value[SUM_BYTES:]): _NAME.unpack(place)
+                for place, value in txn.cursor(self._places)
+                if value[SUM_BYTES:] not in sizes and is_sound(Kind.JOURNAL_PLACE, place, value)
+            }
+            length = txn.stat(self._places)["entries"]
+        return JournalEnds(None, length, sum(sizes.values()), missing)
+
+
+def _position(place: bytes, sealed: bytes) -> int:
+    """Where the record named by `place` lies. Raises `StoreDamaged`: a doubtful place could lead to another record."""
+    name = _named(*_NAME.unpack(place)) if len(place) == _NAME.size else repr(place)
+    return decode_number(Kind.JOURNAL_PLACE, place, sealed, f"place of {name}")
+
+
+def _without(missing: dict[int, tuple[Incarnation, int]], position: int) -> dict[int, tuple[Incarnation, int]]:
+    return {at: name for at, name in missing.items() if at != position} if position in missing else missing
 
 
 def _counted(counters: dict[Incarnation, Counter], incarnation: Incarnation, seq: int, position: int) -> Counter:

@@ -3,8 +3,8 @@
 The checksum is BLAKE2b cut to 8 bytes, over what the record is, the key it lies under, and its bytes. With kind and key
 inside, a sound record in the wrong place (a page written to another page's address, a journal record read as an entry)
 fails as a flipped bit does. Why not CRC-32: it misses one random damage in 4 * 10^9, and a hundred nodes over years
-read more records than that; and CRC is linear, so damage in key and body can cancel out. BLAKE2b-8 costs 0.8 µs for 256
-bytes, CRC-32 0.3 µs; a commit costs 200 µs.
+read more records than that; and CRC is linear, so damage in key and body can cancel out. BLAKE2b-8 costs 0.8 µs for
+256 bytes, CRC-32 0.3 µs; a commit costs 200 µs.
 
 Left out: protection from people. The sum has no key, so whoever can write the file can also make sums.
 """
@@ -78,7 +78,9 @@ def number_key(number: int) -> bytes:
 
 
 def key_number(key: bytes) -> int:
-    """Back from `number_key`."""
+    """Back from `number_key`. Raises `StoreDamaged` for a key of another length."""
+    if len(key) != _NUMBER.size:
+        raise StoreDamaged(f"key {key!r}", "it should have 8 bytes")
     number: int = _NUMBER.unpack(key)[0]
     return number
 

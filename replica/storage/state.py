@@ -85,15 +85,22 @@ class LmdbState:
 
     # --- inside the transaction of the environment ---
 
-    def write(self, txn: Transaction, job: StateJob) -> None:
-        match job:
-            case StateFlush(changes):
-                self._change(txn, Kind.STATE, changes)
-            case StateReplaceAll(records):
-                txn.drop(self._tables[Kind.STATE], delete=False)
-                self._change(txn, Kind.STATE, records)
-        self._change(txn, Kind.LOCAL, job.local)
-        txn.put(APPLIED_KEY, encode_pair(Kind.APPLIED, APPLIED_KEY, job.applied), db=self._main)
+    def write(self, txn: Transaction, jobs: Sequence[StateJob]) -> None:
+        """Write several jobs as one: each key once, with its last value."""
+        changes: dict[bytes, bytes | None] = {}
+        local: dict[bytes, bytes | None] = {}
+        for job in jobs:
+            match job:
+                case StateFlush(changed):
+                    changes |= changed
+                case StateReplaceAll(records):
+                    changes = dict(records)
+                    txn.drop(self._tables[Kind.STATE], delete=False)
+            local |= job.local
+        self._change(txn, Kind.STATE, changes)
+        self._change(txn, Kind.LOCAL, local)
+        if jobs:
+            txn.put(APPLIED_KEY, encode_pair(Kind.APPLIED, APPLIED_KEY, jobs[-1].applied), db=self._main)
 
     def _change(self, txn: Transaction, kind: Kind, changes: Mapping[bytes, bytes | None]) -> None:
         table = self._tables[kind]

@@ -74,7 +74,8 @@ def open_store(
     With `create`, a folder without a store gets one, with `identity.store_id`; the folder's parent must be there (an
     unmounted disk is not a new one). Otherwise the store id in `identity` is not looked at; `Store.identity` has the
     recorded one. `read_only` reads the store of a stopped node (or, through LMDB's table of readers, of a running one)
-    and writes nothing at all to a stopped one's folder; meanwhile that node cannot be started.
+    and writes nothing at all to a stopped one's folder; meanwhile that node cannot be started. What can be read of a
+    store with damaged pages can be read in this way only.
 
     `map_size` is the most that each environment may hold before its map is grown, up to `map_limit` (bytes).
 
@@ -169,11 +170,7 @@ class LmdbStore:
         return unfinished
 
     def commit_state(self, jobs: Sequence[StateJob]) -> Sequence[StateJob]:
-        def work(txn: Transaction) -> None:
-            for job in jobs:
-                self._state.write(txn, job)
-
-        self._state_env.write(work, lambda _: None)
+        self._state_env.write(lambda txn: self._state.write(txn, jobs), lambda _: None)
         return ()
 
     def close(self) -> None:
@@ -242,7 +239,7 @@ def _inspect(folder: Path, expected: Identity | None, *, writing: bool, live: bo
     for name in (LOG_NAME, STATE_NAME):
         environment = folder / name
         check_data_file(environment, writing=writing)
-        check_whole(environment, at_rest=not live)
+        check_whole(environment, writing=writing, at_rest=not live)
         found.append(_recorded_identity(environment, live=live))
         if expected is not None:
             check_same_node(found[-1], expected, str(environment))

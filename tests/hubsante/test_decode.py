@@ -71,6 +71,7 @@ def refused(data: bytes | dict[str, Any]) -> list[str]:
 
 def test_a_creation_says_each_field_once() -> None:
     """Plain words, canonical JSON, and the value's own time where its rule goes by it."""
+    coord = {"lon": -1.0, "lat": 47.5, "precision": "RUE"}
     content = bare(
         "createCaseHealth",
         {
@@ -79,9 +80,7 @@ def test_a_creation_says_each_field_once() -> None:
             "creation": NOON,
             "owner": SAMU,
             "qualification": {"details": {"priority": "P1", "status": "ACTIF"}, "origin": "15"},
-            "location": {
-                "geometry": {"datetime": NOON, "point": {"coord": {"lon": -1.0, "lat": 47.5, "precision": "RUE"}}}
-            },
+            "location": {"geometry": {"datetime": NOON, "point": {"coord": coord}}},
             "patient": [{"patientId": f"{SAMU}.patient.1", "detail": {"weight": 65, "height": 176.5}}],
         },
     )
@@ -204,10 +203,11 @@ def test_a_request_and_its_answer_are_one_subject() -> None:
             },
         )
     )
+    response = {"datetime": NOON, "answer": "REFUSEE"}
     answered = only(
         bare(
             "resourcesResponse",
-            {"caseId": CASE, "requestId": request, "response": {"datetime": NOON, "answer": "REFUSEE"}},
+            {"caseId": CASE, "requestId": request, "response": response},
         )
     )
     assert (asked.kind, asked.id) == (answered.kind, answered.id) == ("request", request)
@@ -217,7 +217,7 @@ def test_a_request_and_its_answer_are_one_subject() -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_facts_are_what_the_table_of_fields_admits(kind: Kind) -> None:
-    """Every field exists, structured values are JSON, keys stand where there are keys, for a message with every member."""
+    """Of a message with every member: the fields exist, structured values are JSON, keys stand where keys may be."""
     outcome = read(json.dumps(message(kind)).encode(), default_sender=SAMU).contents[0].outcome
     for subject in outcome.subjects if isinstance(outcome, Report) else ():
         for fact in subject.facts:
@@ -380,7 +380,7 @@ def test_every_mutation_of_an_envelope_is_named() -> None:
 
 
 def test_every_mutation_of_a_header_is_named() -> None:
-    """Each member of RC-DE, inside its message; it may hold more than the standard's members only as its one content."""
+    """Each member of RC-DE, inside its message."""
     element = json.loads(enveloped(update()))
     way = ("content", 0, "jsonContent", "embeddedJsonContent", "message")
     header = shape_of(Header)

@@ -17,6 +17,11 @@ from replica.cases.verdicts import VerdictKind
 from tests.offline.world import CASES, A, Box, Issued, World
 
 
+AGREEMENT_STANDS_FOR_BOTH = True
+"""Two equal values written apart are kept as one, the newer (cases/merge.py). Who has seen that one and writes another has
+therefore replaced both. Set this to False where equal values are kept side by side: the checkers are then exact."""
+
+
 class Broken(AssertionError):
     """An invariant does not hold. `name`: which."""
 
@@ -83,6 +88,8 @@ def i3_reads_own_writes(world: World, box: Box) -> None:
         issued = world.issued[uid]
         if uid not in held and uid not in fed:
             raise Broken("I3", f"store {box.phys} lost {uid} after its receipt")
+        if box.base.get(keys.head("case", issued.case)) is None:
+            continue  # an emptied store: the case itself has not come back yet, so nothing can be shown of it
         if issued.kind == "note" and uid not in shown[issued.case]:
             raise Broken("I3", f"the view of store {box.phys} lost the note of {uid} after its receipt")
         if issued.kind == "priority" and not _is_shown(world, box, view, issued):
@@ -94,7 +101,8 @@ def _is_shown(world: World, box: Box, view: Records, issued: Issued) -> bool:
     authors = {held.author for held in siblings(view, issued.case)}
     later = [one for one in world.issued.values() if one.case == issued.case and issued.uid in one.truth]
     values = {held.value for held in siblings(view, issued.case)}
-    return issued.uid in authors or issued.value in values or any(one.kind == "priority" for one in later)
+    seen = any(one.kind == "priority" for one in later)
+    return issued.uid in authors or issued.value in values or seen or _is_spoken_for(world, issued)
 
 
 def i3_view_shows_each_operation_once(box: Box) -> None:
@@ -134,10 +142,9 @@ def i9_journals_are_empty_and_views_equal(world: World) -> None:
 def o12_freshness_is_true(world: World, box: Box) -> None:
     """What a read says of its own age and of what is undecided is so."""
     fresh = box.core.freshness(world.now_ms)
-    fed = set(world.uids_to(box.applied[0]))
-    waiting = {operation.author for operation in box.core._journal if operation.id.seq > 0} - fed
-    if fresh.undecided != len(waiting):
-        raise Broken("O12", f"store {box.phys} says {fresh.undecided} undecided, {len(waiting)} are")
+    waiting = sum(operation.id.seq > 0 and not _is_in(box.base, operation) for operation in box.core._journal)
+    if fresh.undecided != waiting:
+        raise Broken("O12", f"store {box.phys} says {fresh.undecided} undecided, {waiting} are")
     if fresh.index != box.applied[0]:
         raise Broken("O12", f"store {box.phys} says index {fresh.index}, it is {box.applied[0]}")
 
@@ -167,13 +174,24 @@ def _nothing_erased_unseen(world: World, issued: Issued, top: list[Issued], held
     """I4: no divergent write is lost without a word; I7: nor by an earlier write of the same site; I8: nor by an old epoch."""
     values = {one.value for one in held}
     for one in top:
-        if one.value in values:
+        if one.value in values or _is_spoken_for(world, one):
             continue
         if one.uid == issued.uid:
             raise Broken("I4", f"the new value of {one.uid} is nowhere")
         if one.phys == issued.phys and one.at > issued.at:
             raise Broken("I7", f"{issued.uid} erased {one.uid}, the later one of the same store")
         raise Broken("I4", f"{issued.uid} erased {one.uid}, which its author never saw")
+
+
+def _is_spoken_for(world: World, one: Issued) -> bool:
+    """Whether somebody said the same, apart, and somebody else wrote over that."""
+    same = [
+        other
+        for other in world.issued.values()
+        if other.kind == one.kind and other.case == one.case and other.value == one.value and other.uid != one.uid
+    ]
+    seen = {uid for other in world.issued.values() if other.kind == one.kind for uid in other.truth}
+    return AGREEMENT_STANDS_FOR_BOTH and any(other.uid in seen for other in same)
 
 
 def _nothing_back(world: World, written: list[Issued], top: list[Issued], held: tuple[Held, ...]) -> None:

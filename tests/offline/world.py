@@ -309,6 +309,9 @@ class World:
         for box in self.boxes:
             box.sync()
             box.connect()
+            while box.applied[0] < len(self.log):
+                box.feed()
+            box.flush()
 
     def _begin(self) -> None:
         """Each site's case is there already, told by a partner of each."""
@@ -416,6 +419,6 @@ class World:
 
     def is_quiet(self) -> bool:
         return all(
-            not box.jobs and not box.disk.journal and box.applied[0] == len(self.log) == box.disk.applied[0]
+            not (box.jobs or box.disk.journal or list(box.core._journal)) and box.applied[0] == len(self.log) == box.disk.applied[0]
             for box in self.boxes
         )

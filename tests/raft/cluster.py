@@ -284,7 +284,7 @@ class Cluster:
     # ---- figure 3
 
     def check(self, one: Node) -> None:
-        """Election Safety, Leader Completeness and Log Matching, as far as `one` is concerned; after each action at it."""
+        """Election Safety, Leader Completeness, Log Matching, as far as `one` is concerned; after each action at it."""
         raft = one.raft
         if raft is None:
             return

@@ -113,6 +113,10 @@ class Solo:
         self.settle(self.hear(*(AppendReply(peer, 1, term, True, last) for peer in self.others)))
         assert self.raft.commit_index == last, f"{self.raft.commit_index} of {last} committed"
 
+    def is_a(self, role: Role) -> bool:
+        """Its role, asked anew each time."""
+        return self.raft.role is role
+
     @property
     def others(self) -> list[NodeId]:
         return sorted(self.config.membership.voters - {1})

@@ -69,9 +69,9 @@ def test_a_candidates_own_vote_counts_only_once_it_is_durable() -> None:
     node = Solo(voters=3)
     ready = node.become_candidate()
     node.hear(RequestVoteReply(2, 1, 1, True), RequestVoteReply(3, 1, 1, True))
-    assert node.raft.role is Role.CANDIDATE
+    assert node.is_a(Role.CANDIDATE)
     node.save(ready)
-    assert node.raft.role is Role.LEADER
+    assert node.is_a(Role.LEADER)
 
 
 def test_a_vote_is_not_given_again_after_a_crash_that_followed_its_answer() -> None:
@@ -113,9 +113,9 @@ def test_a_single_server_leads_and_commits_alone_once_its_disk_has_it() -> None:
     """5.1 with one server: the majority is itself, and its disk decides."""
     node = Solo(voters=1)
     ready = node.time_out()
-    assert node.raft.role is Role.CANDIDATE
+    assert node.is_a(Role.CANDIDATE)
     ready = node.save(ready)
-    assert node.raft.role is Role.LEADER
+    assert node.is_a(Role.LEADER)
     assert (node.raft.commit_index, ready.committed) == (0, ())
     ready = node.save(ready)
     assert [one.kind for one in ready.committed] == [EntryKind.NOOP]
@@ -194,7 +194,7 @@ def test_a_leader_steps_down_after_an_election_timeout_without_a_quorum() -> Non
     node.now_ms += 200
     node.settle(node.hear(HeartbeatReply(2, 1, 1, 1), HeartbeatReply(3, 1, 1, 1)))
     node.settle(node.wait(299))
-    assert node.raft.role is Role.LEADER
+    assert node.is_a(Role.LEADER)
     node.settle(node.wait(1))
     assert (node.raft.role, node.raft.leader) == (Role.FOLLOWER, 0)
 
@@ -214,14 +214,14 @@ def test_without_check_quorum_a_leader_stays() -> None:
     node = Solo(check_quorum=False)
     node.lead()
     node.settle(node.wait(5000))
-    assert node.raft.role is Role.LEADER
+    assert node.is_a(Role.LEADER)
 
 
 # ---- 6.4: the no-op
 
 
 def test_a_leader_begins_its_term_with_a_no_op() -> None:
-    """6.4: a leader commits "a blank no-op entry into the log at the start of its term", and with it what came before."""
+    """6.4: it commits "a blank no-op entry into the log at the start of its term", and with it what came before."""
     node = Solo(log=[1, 1])
     ready = node.become_leader()
     assert [(one.index, one.term, one.kind) for one in ready.entries] == [(3, 2, EntryKind.NOOP)]
@@ -312,7 +312,7 @@ def test_a_yes_to_an_earlier_question_does_not_count() -> None:
     node = Solo(hard=HardState(4))
     node.settle(node.time_out())
     node.settle(node.hear(PreVoteReply(2, 1, 4, True), PreVoteReply(3, 1, 6, True)))
-    assert node.raft.role is Role.PRE_CANDIDATE
+    assert node.is_a(Role.PRE_CANDIDATE)
 
 
 def test_who_has_not_said_yes_is_asked_again() -> None:
@@ -339,7 +339,7 @@ def competing(**options: object) -> Solo:
     node = Solo(log=[1, 1], **options)  # type: ignore[arg-type]  # RaftConfig's fields
     node.settle(node.hear(Heartbeat(3, 1, 1, 0)))
     node.settle(node.step(PeerLost(node.now_ms, 3)))
-    assert node.raft.role is Role.PRE_CANDIDATE
+    assert node.is_a(Role.PRE_CANDIDATE)
     return node
 
 
@@ -368,7 +368,7 @@ def test_precedence_holds_for_the_first_attempt_only() -> None:
     node.settle(node.wait(600))
     ready = node.hear(PreVote(2, 1, 2, 2, 1))
     assert only(ready, PreVoteReply).granted
-    assert node.raft.role is Role.PRE_CANDIDATE
+    assert node.is_a(Role.PRE_CANDIDATE)
 
 
 # ---- failure detection by the kernel (PeerLost, PeerFound)
@@ -398,10 +398,10 @@ def test_a_leader_that_loses_a_follower_probes_it_and_takes_it_for_silent() -> N
     node.raft.step(PeerLost(node.now_ms, 2))
     view = node.raft.progress[0]
     assert (view.phase, view.next_index, view.inflight_appends) == (Phase.PROBE, 2, 0)
-    assert node.raft.role is Role.LEADER
+    assert node.is_a(Role.LEADER)
     node.raft.step(PeerLost(node.now_ms, 3))
     node.raft.step(Tick(node.now_ms))
-    assert node.raft.role is Role.FOLLOWER
+    assert node.is_a(Role.FOLLOWER)
 
 
 def test_a_leader_that_finds_a_follower_asks_it_at_once() -> None:

@@ -269,9 +269,9 @@ def test_a_follower_without_word_from_a_leader_campaigns() -> None:
     """
     node = Solo()
     node.wait(node.raft.deadline_ms - node.now_ms - 1)
-    assert node.raft.role is Role.FOLLOWER
+    assert node.is_a(Role.FOLLOWER)
     node.wait(1)
-    assert node.raft.role is Role.PRE_CANDIDATE
+    assert node.is_a(Role.PRE_CANDIDATE)
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_word_from_the_leader_or_a_vote_given_puts_the_campaign_off(message: Mes
     node.wait(200)
     node.settle(node.hear(message))
     node.wait(299)
-    assert node.raft.role is Role.FOLLOWER
+    assert node.is_a(Role.FOLLOWER)
 
 
 def test_a_vote_refused_puts_nothing_off() -> None:
@@ -316,9 +316,9 @@ def test_votes_of_a_majority_make_a_leader(voters: int, needed: int) -> None:
     node = Solo(voters=voters)
     node.settle(node.become_candidate())
     for count, peer in enumerate(node.others[:needed], start=1):
-        assert node.raft.role is Role.CANDIDATE, f"leader of {voters} with {count} votes"
+        assert node.is_a(Role.CANDIDATE), f"leader of {voters} with {count} votes"
         node.settle(node.hear(RequestVoteReply(peer, 1, 1, True)))
-    assert node.raft.role is Role.LEADER
+    assert node.is_a(Role.LEADER)
 
 
 def test_votes_refused_doubled_or_of_strangers_make_no_leader() -> None:
@@ -327,7 +327,7 @@ def test_votes_refused_doubled_or_of_strangers_make_no_leader() -> None:
     node.settle(node.become_candidate())
     yes, no = RequestVoteReply(2, 1, 1, True), RequestVoteReply(3, 1, 1, False)
     node.settle(node.hear(yes, yes, no, no, RequestVoteReply(9, 1, 1, True), RequestVoteReply(8, 1, 1, True)))
-    assert node.raft.role is Role.CANDIDATE
+    assert node.is_a(Role.CANDIDATE)
 
 
 def test_a_candidate_that_hears_the_new_leader_follows_it() -> None:
@@ -392,7 +392,7 @@ def test_a_command_is_appended_and_given_out_once_committed() -> None:
 
 
 def test_a_follower_gets_the_entries_from_next_index_on() -> None:
-    """ "If last log index ≥ nextIndex for a follower: send AppendEntries RPC with log entries starting at nextIndex"."""
+    """ "If last log index ≥ nextIndex …: send AppendEntries RPC with log entries starting at nextIndex"."""
     node = Solo()
     node.lead()
     appends = sent(node.propose(b"a", b"b"), Append)

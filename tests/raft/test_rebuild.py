@@ -131,7 +131,7 @@ def test_a_rebuilding_node_counts_for_no_check_quorum() -> None:
     for _ in range(6):
         node.settle(node.wait(50))
         node.settle(node.hear(HeartbeatReply(3, 1, 1, context=99, rebuilding=True, life=77)))
-    assert node.raft.role is Role.FOLLOWER
+    assert node.is_a(Role.FOLLOWER)
 
 
 def caught_up(node: Solo, voter: int, index: int = 2) -> AppendReply:

@@ -154,6 +154,35 @@ def test_a_journal_record_is_damaged_and_named_and_the_rest_is_read(folder: Path
     assert [record.payload for record in found] == [b"<record 0>", b"<record 1>", b"", b"<record 3>", b"<record 4>"]
 
 
+def test_a_journal_record_under_a_damaged_key_is_named(folder: Path, reopen: Reopen) -> None:
+    """Its place still says whose it was, and where."""
+    sealed = seal(Kind.JOURNAL, number_key(5), LIFE_1 + (4).to_bytes(8, "big") + b"<record 4>")
+    flip(folder, "log", number_key(5) + sealed)
+    journal = reopen().journal
+    assert [(record.position, record.seq, record.damaged) for record in journal.read()] == [
+        (seq + 1, seq, seq == 4) for seq in range(5)
+    ]
+    assert [record.seq for record in journal.read(3, 1)] == [3]
+    journal.replace(LIFE_1, 4, b"tombstone")
+    journal.append([(LIFE_1, 5, b"<record 5>")])
+    assert [record.payload for record in journal.read(4)] == [b"tombstone", b"<record 5>"]
+    journal.trim([(LIFE_1, 4)])
+    assert [record.seq for record in journal.read()] == [5]
+
+
+def test_a_journal_can_be_saved_from_a_store_that_is_refused(folder: Path) -> None:
+    """The key is out of order now, which the walk of the pages objects to. Reading still names it and gives the rest."""
+    sealed = seal(Kind.JOURNAL, number_key(5), LIFE_1 + (4).to_bytes(8, "big") + b"<record 4>")
+    flip(folder, "log", number_key(5) + sealed, 7)
+    with pytest.raises(StoreDamaged, match="its structure is damaged"):
+        open_store(folder, ME, create=False)
+    with open_store(folder, ME, create=False, read_only=True) as found:
+        assert [(record.seq, record.payload, record.damaged) for record in found.journal.read()] == [
+            *((seq, b"<record %d>" % seq, False) for seq in range(4)),
+            (4, b"", True),
+        ]
+
+
 def test_a_damaged_journal_record_can_be_replaced_and_trimmed(folder: Path, reopen: Reopen) -> None:
     """It is submitted as a tombstone, and goes as the others do."""
     flip(folder, "log", b"<record 2>")

@@ -479,7 +479,7 @@ def test_a_damaged_structure_is_found_before_it_is_trusted(folder: Path, refused
     for page in range(2, len(image) // 4096):
         image[page * 4096 + 10] ^= 0xFF
     data.write_bytes(image)
-    assert isinstance(refused("its structure is damaged"), StoreDamaged)
+    assert isinstance(refused("its structure is damaged", for_reading=False), StoreDamaged)
 
 
 @pytest.mark.parametrize("page", [0, 1])

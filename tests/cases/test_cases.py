@@ -1,0 +1,335 @@
+"""What a message does to a case: creation, owner, status, incomplete cases, documents, repeated messages."""
+
+from __future__ import annotations
+
+from replica.cases import queries
+from replica.cases.commands import (
+    CloseCase,
+    DecideConflict,
+    Fact,
+    RegisterOrganisation,
+    ReopenCase,
+    Report,
+    Subject,
+    TransferCase,
+)
+from tests.cases.world import (
+    APPLIED,
+    CONFLICT,
+    DUPLICATE,
+    FIRE,
+    MERGED,
+    NOON,
+    PROPOSED,
+    REFUSED,
+    SUPERSEDED,
+    A,
+    B,
+    C,
+    about,
+    creation,
+    past,
+    proposals,
+    report,
+    three_sites,
+    two_sites,
+    update,
+    values,
+    vehicle,
+)
+
+# --- creation, incomplete ---
+
+
+def test_a_creation_opens_a_case_of_its_owner() -> None:
+    """RS-EDA creates; the owner it names holds."""
+    world, a, _ = two_sites()
+    assert a.do(creation("c1", A)).kind is APPLIED
+    case = world.case()
+    assert (case.owner, case.incomplete, case.open, case.charge.holder) == (A, False, True, A)
+
+
+def test_an_update_of_an_unknown_case_opens_it_incomplete_and_its_creation_completes_it() -> None:
+    """Messages overtake each other, and an emergency's data is never thrown away."""
+    world, a, _ = two_sites()
+    assert a.do(update("c1", Fact("priority", "P0"))).kind is MERGED
+    assert (world.case().incomplete, world.case().owner, world.case().charge.holder) == (True, "", "")
+    a.do(creation("c1", A, Fact("origin", "15")))
+    case = world.case()
+    assert (case.incomplete, case.owner) == (False, A)
+    assert (values(case, "priority"), values(case, "origin")) == (["P0"], ["15"])
+
+
+def test_a_resource_for_an_unknown_case_opens_that_too() -> None:
+    """A valid update that names a case or resource nobody has created yet opens it as incomplete."""
+    world, a, _ = two_sites()
+    a.do(about("r1", "c1", Fact("status", "DECLENCHE")))
+    assert (world.case().incomplete, world.resource().incomplete) == (True, True)
+    assert [one.resource for one in world.case().engagements] == ["r1"]
+
+
+def test_a_creation_by_a_stranger_is_merged_and_its_owner_holds() -> None:
+    """A message enters at its sender's site, whoever owns the case it creates."""
+    world, _, b = two_sites()
+    assert b.do(creation("c1", A)).kind is MERGED
+    assert world.case().owner == A
+
+
+# --- owner ---
+
+
+def test_a_late_resend_never_takes_a_case_back() -> None:
+    """In RS-EDA the owner holds at creation only."""
+    world, a, _ = two_sites()
+    a.do(creation("c1", A))
+    assert a.do(update("c1", Fact("owner", B))).kind is APPLIED
+    assert world.case().owner == B
+    assert a.do(creation("c1", A, Fact("origin", "15"))).kind is MERGED
+    assert world.case().owner == B
+    assert values(world.case(), "origin") == ["15"]
+
+
+def test_a_resend_that_names_another_owner_is_history() -> None:
+    """Neither the first owner nor a transfer: superseded, and kept."""
+    world, a, _ = two_sites()
+    a.do(creation("c1", A))
+    assert a.do(creation("c1", B)).kind is SUPERSEDED
+    assert world.case().owner == A
+    assert past(world.case(), "owner") == [B]
+
+
+def test_two_creations_made_apart_with_two_owners_are_a_conflict() -> None:
+    """owner, apart: conflict, kept for a person."""
+    world, a, b = two_sites()
+    one, two = a.operation(creation("c1", A)), b.operation(creation("c1", B))
+    world.verdict(one)
+    assert world.verdict(two).kind is CONFLICT
+    assert values(world.case(), "owner") == [A, B]
+    assert a.do(DecideConflict("case", "c1", "owner", "", B)).kind is APPLIED
+    assert (world.case().owner, world.case().conflicts) == (B, ())
+    world.check()
+
+
+def test_the_present_owner_and_the_named_new_one_may_transfer() -> None:
+    """Only an RS-EDA-MAJ transfers, from the present or the named new owner."""
+    world, a, b = two_sites()
+    a.do(creation("c1", A))
+    assert b.do(update("c1", Fact("owner", B), sender=B)).kind is MERGED
+    assert world.case().owner == B
+    assert b.do(update("c1", Fact("owner", A), sender=B)).kind is APPLIED
+    assert world.case().owner == A
+
+
+def test_a_transfer_by_anybody_else_is_proposed_and_the_owner_may_accept() -> None:
+    """A case's transfer by someone who neither holds nor receives it is kept as proposed, beside what holds."""
+    world, a, b, c = three_sites()
+    a.do(creation("c1", A))
+    assert c.do(update("c1", Fact("owner", B))).kind is PROPOSED
+    assert (values(world.case(), "owner"), proposals(world.case(), "owner")) == ([A], [B])
+    assert b.do(TransferCase("c1", C)).kind is PROPOSED
+    assert a.do(DecideConflict("case", "c1", "owner", "", B)).kind is APPLIED
+    assert (world.case().owner, proposals(world.case(), "owner")) == (B, [])
+    assert C in past(world.case(), "owner")
+
+
+def test_a_transfer_that_overtook_the_creation_holds() -> None:
+    """The creation came later, but its owner is the one before."""
+    world, a, b = two_sites()
+    assert b.do(update("c1", Fact("owner", B), sender=B)).kind is MERGED
+    assert a.do(creation("c1", A)).kind is SUPERSEDED
+    assert world.case().owner == B
+    assert past(world.case(), "owner") == [A]
+
+
+def test_a_transfer_by_the_creator_that_overtook_the_creation_holds_once_it_is_known() -> None:
+    """Without a creation nobody knew whose the case was, so it was proposed; now it is known."""
+    world, a, _ = two_sites()
+    assert a.do(update("c1", Fact("owner", B))).kind is PROPOSED
+    assert world.case().owner == ""
+    a.do(creation("c1", A))
+    assert (world.case().owner, proposals(world.case(), "owner")) == (B, [])
+    assert past(world.case(), "owner") == [A]
+
+
+def test_a_transfer_apart_from_the_new_owners_own_is_a_conflict() -> None:
+    """The former owner had not seen that the case was taken: both stay, the agreed one holds meanwhile."""
+    world, a, b, _ = three_sites()
+    a.do(creation("c1", A))
+    a.cut()
+    assert b.do(update("c1", Fact("owner", B), sender=B)).kind is MERGED
+    assert a.do(TransferCase("c1", C)).kind is CONFLICT
+    assert values(world.case(), "owner") == [B, C]
+    assert world.case().owner == B
+
+
+def test_the_owner_is_compared_by_all_its_names() -> None:
+    """samu940 and samu94 are one."""
+    world, a, _ = two_sites()
+    a.do(RegisterOrganisation("samu94", A))
+    a.do(creation("c1", "samu94"))
+    assert world.case().charge.holder == A
+    assert a.do(creation("c1", A)).kind is APPLIED
+    assert queries.list_cases(world.records, owner=A) == ["c1"]
+    assert queries.list_cases(world.records, owner="samu94") == ["c1"]
+
+
+def test_a_case_of_an_organisation_without_a_site_is_nobodys() -> None:
+    """Fire services run no site of ours: everybody's word is merged, and may hand it over."""
+    world, a, b = two_sites()
+    assert a.do(creation("c1", FIRE)).kind is MERGED
+    assert world.case().charge.holder == ""
+    assert b.do(update("c1", Fact("owner", A))).kind is MERGED
+    assert world.case().owner == A
+
+
+# --- status ---
+
+
+def test_statuses_are_kept_per_organisation_each_furthest_along() -> None:
+    """The state in the sending system; the case's own is its owner's."""
+    world, a, b = two_sites()
+    a.do(creation("c1", A, Fact("status", "ACTIF")))
+    b.do(update("c1", Fact("status", "CLOTURE", B), sender=B))
+    case = world.case()
+    assert (values(case, "status", A), values(case, "status", B)) == (["ACTIF"], ["CLOTURE"])
+    assert (case.status, case.open) == ("ACTIF", True)
+    assert a.do(update("c1", Fact("status", "PROGRAM", A))).kind is SUPERSEDED
+    assert world.case().status == "ACTIF"
+    assert a.do(update("c1", Fact("status", "CLOTURE", A))).kind is APPLIED
+    assert (world.case().status, world.case().open) == ("CLOTURE", False)
+
+
+def test_a_stranger_only_proposes_that_the_owner_has_closed_it() -> None:
+    """An emergency that is treated does not leave the list by another's word."""
+    world, a, b = two_sites()
+    a.do(creation("c1", A, Fact("status", "ACTIF")))
+    assert b.do(update("c1", Fact("status", "CLOTURE", A))).kind is PROPOSED
+    assert world.case().open
+    assert proposals(world.case(), "status", A) == ["CLOTURE"]
+    assert a.do(DecideConflict("case", "c1", "status", A, "CLOTURE")).kind is APPLIED
+    assert not world.case().open
+    assert proposals(world.case(), "status", A) == []
+
+
+def test_closing_and_reopening_are_explicit_and_the_owners() -> None:
+    """Re-opening is an explicit command; anybody else's closing or re-opening is proposed."""
+    world, a, b = two_sites()
+    a.do(creation("c1", A, Fact("status", "ACTIF")))
+    assert b.do(CloseCase("c1")).kind is PROPOSED
+    assert a.do(CloseCase("c1")).kind is APPLIED
+    assert not world.case().open
+    assert queries.list_cases(world.records, open=True) == []
+    assert queries.list_cases(world.records, status="CLOTURE") == ["c1"]
+    assert b.do(ReopenCase("c1")).kind is PROPOSED
+    assert not world.case().open
+    assert a.do(ReopenCase("c1")).kind is APPLIED
+    assert world.case().open
+    assert a.do(update("c1", Fact("status", "CLOTURE", A))).kind is APPLIED
+    assert not world.case().open
+
+
+def test_the_cases_own_status_follows_its_owner() -> None:
+    """After a transfer the new owner's status is the case's."""
+    world, a, b = two_sites()
+    a.do(creation("c1", A, Fact("status", "CLOTURE")))
+    b.do(update("c1", Fact("status", "ACTIF", B), sender=B))
+    assert not world.case().open
+    a.do(TransferCase("c1", B))
+    assert (world.case().status, world.case().open) == ("ACTIF", True)
+
+
+# --- messages are applied once ---
+
+
+def test_a_message_seen_twice_changes_nothing() -> None:
+    """distributionID and place are its idempotence key, whichever site brings it again."""
+    world, a, b = two_sites()
+    message = creation("c1", A, Fact("freetext", "x"), message="once")
+    a.do(message)
+    before = world.case()
+    verdict = b.do(message)
+    assert verdict.kind is DUPLICATE
+    after = world.case()
+    assert (after.fields, after.elements) == (before.fields, before.elements)
+    a.do(about("r1", "c1", Fact("status", "DECLENCHE"), message="sr"))
+    assert a.do(about("r1", "c1", Fact("status", "DECLENCHE"), message="sr")).kind is DUPLICATE
+
+
+def test_messages_without_a_case_are_remembered_by_their_resource_and_bounded() -> None:
+    """A vehicle lives for years: it remembers its last 64 messages."""
+    world, a, _ = two_sites()
+    a.do(vehicle("r1", A))
+
+    def position(n: int) -> Report:
+        return about("r1", "", Fact("position", str(n), at_ms=NOON - 10_000_000 + n), message=f"p{n}")
+
+    for n in range(70):
+        assert a.do(position(n)).kind is APPLIED
+    assert a.do(position(69)).kind is DUPLICATE
+    assert a.do(position(0)).kind is SUPERSEDED
+    size = len(list(world.records.scan(b"rr1\0")))
+    for n in range(70, 140):
+        a.do(position(n))
+    assert len(list(world.records.scan(b"rr1\0"))) == size
+
+
+# --- known by the sender's number only; documents ---
+
+
+def rpis(number: str, organisation: str, text: str, message: str = "") -> Report:
+    subject = Subject("case", "", (), organisation=organisation, sender_case=number)
+    return report(subject, message=message, sender=organisation, documents=(Fact("RS-RPIS", text),))
+
+
+def test_a_document_finds_its_case_by_the_senders_number() -> None:
+    """RS-RPIS carries no caseId: only organisation and its case number."""
+    world, a, _ = two_sites()
+    a.do(creation("c1", A, Fact("sender_case", "N1", A)))
+    a.do(rpis("N1", A, "{}"))
+    assert [one.value.value for one in world.case().documents] == ["{}"]
+    assert queries.find_case(world.records, A, "N1") == "c1"
+
+
+def test_a_document_of_an_unknown_number_opens_a_case_that_is_joined_later() -> None:
+    """Opened incomplete under a derived id; once a case carries the number, it is inside that case."""
+    world, a, _ = two_sites()
+    a.do(rpis("N1", A, "{}", message="first"))
+    assert world.case(f"{A}.N1").incomplete
+    a.do(creation("c1", A, Fact("sender_case", "N1", A)))
+    assert world.case(f"{A}.N1").same_as == "c1"
+    (linked,) = world.case().linked
+    assert [one.value.value for one in linked.documents] == ["{}"]
+    assert queries.list_cases(world.records) == ["c1"]
+    a.do(rpis("N1", A, "[]"))
+    assert [one.value.value for one in world.case().documents] == ["[]"]
+
+
+def test_a_case_whose_id_is_the_derived_one_is_that_case() -> None:
+    """caseId is `{organisation}.{senderCaseId}`: nothing to join."""
+    world, a, _ = two_sites()
+    a.do(creation(f"{A}.N1", A))
+    a.do(rpis("N1", A, "{}"))
+    assert [one.value.value for one in world.case(f"{A}.N1").documents] == ["{}"]
+    assert queries.list_cases(world.records) == [f"{A}.N1"]
+
+
+def test_a_document_without_a_case_is_kept_apart() -> None:
+    """Nothing that was said is thrown away."""
+    world, a, _ = two_sites()
+    assert a.do(report(documents=(Fact("RS-NEW", "{}"),))).kind is APPLIED
+    assert [one.value.value for one in queries.loose_documents(world.records)] == ["{}"]
+
+
+def test_a_report_without_subjects_changes_nothing() -> None:
+    """RS-ERROR is noted elsewhere; the operation still has its verdict."""
+    _, a, _ = two_sites()
+    assert a.do(report()).kind is APPLIED
+
+
+def test_nonsense_is_refused_with_its_place() -> None:
+    """A case without any name, a kind that does not exist."""
+    _, a, _ = two_sites()
+    assert "0" in a.do(report(Subject("case", "", ()))).reason
+    assert a.do(report(Subject("patient", "p", ()))).kind is REFUSED
+    assert a.do(update("c1", Fact("owner", ""))).kind is REFUSED
+    assert a.do(TransferCase("c1", B)).reason == "there is no case c1"
