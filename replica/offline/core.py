@@ -403,6 +403,8 @@ class SiteCore:
         own = [operation.id.seq for operation in remaining if operation.id.incarnation == self.incarnation]
         self._own.cut_after(max(own, default=self._own.durable))
         self._writing.keep(remaining)
+        for run in self._journal.runs:
+            run.held = self._writing.is_reworded(run.incarnation)
         self._view.invalidate()
         self._look_again()
 

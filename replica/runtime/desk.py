@@ -208,4 +208,9 @@ def _answer(receipt: events.Receipt | None) -> events.Agreed | events.KeptHere:
 
 def desk_config(timing: Timing, *, forgetful: bool = False) -> CoreConfig:
     """The core's configuration out of the file's."""
-    return CoreConfig(cut_off_after_ms=timing.cut_off_after_ms, stable_ms=timing.stable_ms, resend_ms=timing.resend_ms)
+    return CoreConfig(
+        cut_off_after_ms=timing.cut_off_after_ms,
+        stable_ms=timing.stable_ms,
+        resend_ms=timing.resend_ms,
+        forgetful=forgetful,
+    )

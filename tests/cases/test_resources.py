@@ -84,10 +84,10 @@ def test_who_is_named_by_the_id_may_claim_it() -> None:
     """A vehicle first described under a wrong organisation is not lost to its own."""
     world, a, b = two_sites()
     b.do(about(f"{A}.resource.V1", "", Fact("organisation", B), creates=True))
-    assert world.resource(f"{A}.resource.V1").charge.holder == A
-    assert a.do(about(f"{A}.resource.V1", "", Fact("organisation", B))).kind is APPLIED
     assert world.resource(f"{A}.resource.V1").charge.holder == B
     assert a.do(about(f"{A}.resource.V1", "", Fact("organisation", A))).kind is MERGED
+    assert world.resource(f"{A}.resource.V1").charge.holder == A
+    assert b.do(about(f"{A}.resource.V1", "", Fact("organisation", B))).kind is PROPOSED
     assert world.resource(f"{A}.resource.V1").charge.holder == A
 
 

@@ -212,6 +212,7 @@ def _apart_is_said(world: World, issued: Issued, written: list[Issued], kind: Ve
     standing = [one for one in written if one.uid != issued.uid]
     standing = [one for one in standing if not any(one.uid in other.truth for other in standing)]
     apart = [one for one in standing if one.uid not in issued.truth and issued.uid not in one.truth]
+    apart = [one for one in apart if not _is_spoken_for(world, one)]
     if apart and kind is VerdictKind.APPLIED:
         raise Broken("I4", f"{issued.uid} wrote apart from {apart[0].uid} and was told plainly applied")
 

@@ -375,7 +375,7 @@ class World:
             drained = any(held.author == operation.author for held in box.disk.journal)
             if not agreed and not drained:
                 self.lost_trims.append(f"{operation.author} trimmed at {box.disk.applied[0]}")
-        else:
+        elif isinstance(operation.payload, Opening):
             gone = machine.apply(flushed, self.batch(operation), 1 << 40, 1).decided
             if gone:
                 self.lost_trims.append(f"opening {operation.id} trimmed at {box.disk.applied[0]}")
