@@ -119,14 +119,22 @@ class Nemesis:
     # -- disks ----------------------------------------------------------------------------------------------------
 
     def _empty_disk(self) -> None:
-        world = self._world
-        lost = sum(node.disk.hard_state.rebuilding for node in world.peers())
         victim = self._victim()
+        if victim is not None and self._may_be_emptied(victim):
+            self._world.crash(victim, "crash and lose the disk", self._around(self._world.weather.down_ms))
+            self.empty(victim)
+
+    def _may_be_emptied(self, node: Node) -> bool:
+        world = self._world
+        lost = sum(peer.disk.hard_state.rebuilding for peer in world.peers())
         bound = min(world.weather.stores_lost_at_once, world.weather.nodes - world.quorum)
-        if victim is None or victim.disk.hard_state.rebuilding or lost >= bound:
-            return
-        world.crash(victim, "disk emptied", self._around(world.weather.down_ms))
-        victim.disk.empty()
+        return not node.disk.hard_state.rebuilding and lost < bound
+
+    def empty(self, dead: Node) -> None:
+        """The disk of a dead process is replaced by an empty one, if the others can bear that."""
+        if self._may_be_emptied(dead):
+            self._world.count("disk emptied", dead.number, None)
+            dead.disk.empty()
 
     def _stall(self) -> None:
         victim = self._victim()
@@ -176,7 +184,7 @@ class Nemesis:
 
 
 def cut_shape(shape: str, ring: list[NodeId], size: int, cut: Callable[[NodeId, NodeId], None]) -> None:
-    """Cuts a partition of this shape. `ring[0]` is the one apart, the deaf one or the bridge; `size` that of one
+    """Cuts a partition of this shape. `ring[0]` is the one apart, the deaf one, the bridge; `size` that of one
     half."""
     first, rest = ring[0], ring[1:]
     match shape:
@@ -194,6 +202,8 @@ def cut_shape(shape: str, ring: list[NodeId], size: int, cut: Callable[[NodeId, 
                 cut(first, other)
         case "one link":
             _cut_between([first], rest[:1], cut)
+        case "by a thread":
+            _cut_between([first], rest[1:], cut)
         case "ring":
             for place, one in enumerate(ring):
                 for other in ring[place + 2 : len(ring) - (place == 0)]:

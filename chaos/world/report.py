@@ -16,12 +16,13 @@ from random import Random
 
 from chaos.world.invariants import InvariantViolated
 from chaos.world.timeline import Timeline
-from chaos.world.weather import CRASH_POINTS, CUTS, Weather, figure_8, storm
+from chaos.world.weather import CRASH_POINTS, CUTS, Weather, figure_8, lost_stores, storm
 from chaos.world.world import World
 
-WEATHERS: dict[str, Callable[[Random], Weather]] = {"storm": storm, "figure-8": figure_8}
+WEATHERS: dict[str, Callable[[Random], Weather]] = {"storm": storm, "figure-8": figure_8, "lost-stores": lost_stores}
 
 DEFAULT_STEPS = 2_000
+MANY_SEEDS = 1_000
 
 EXPECTED_FAULTS = (
     *(f"crash {point}" for point in CRASH_POINTS),
@@ -30,6 +31,7 @@ EXPECTED_FAULTS = (
     "crash at any moment",
     "crash with the whole cluster",
     "whole cluster down",
+    "crash and lose the disk",
     "disk emptied",
     "disk stall",
     "sync error",
@@ -89,18 +91,23 @@ class SeedResult:
 
 @dataclass(slots=True)
 class Report:
-    """All seeds of one run. `faults` has every fault and branch by name, those that never happened with a 0."""
+    """All seeds of one run. `faults` has every fault and branch by name, those that never happened with a 0.
+
+    `meets_all` says that the weather has every fault: then a fault that never happened in `MANY_SEEDS` is a failure
+    too, of the simulator.
+    """
 
     seeds: int = 0
     events: int = 0
     seconds: float = 0.0
     worst_calm_timeouts: float = 0.0
+    meets_all: bool = True
     faults: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(EXPECTED_FAULTS, 0)))
     failures: list[Failure] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        return not self.failures
+        return not self.failures and not self.missing()
 
     @property
     def events_per_s(self) -> int:
@@ -113,6 +120,10 @@ class Report:
         self.faults.update(result.counts)
         if result.failure is not None:
             self.failures.append(result.failure)
+
+    def missing(self) -> list[str]:
+        """The faults that should have happened by now and did not."""
+        return self.never_happened() if self.meets_all and self.seeds >= MANY_SEEDS else []
 
     def never_happened(self) -> list[str]:
         return [name for name in EXPECTED_FAULTS if not self.faults[name]]

@@ -26,8 +26,9 @@ class Driving(Enum):
     """Readies are taken and queued one behind the other."""
 
 
-CUTS = ("one node apart", "two halves", "one way", "deaf", "mute", "one link", "ring", "bridge")
-"""Shapes of a partition. `deaf` hears nobody but is heard; `mute` is the reverse; `ring` leaves each node its two
+CUTS = ("one node apart", "two halves", "one way", "deaf", "mute", "one link", "by a thread", "ring", "bridge")
+"""Shapes of a partition. `deaf` hears nobody but is heard; `mute` is the reverse; `by a thread` leaves
+a node one single neighbour, `ring` leaves each node its two
 neighbours; `bridge` is two halves that share one node."""
 
 CRASH_POINTS = (
@@ -101,6 +102,8 @@ class Weather:
     aim_at_leader: float = 0.5
     leaders_live_ms: int = 0
     """Mean time after which each new leader dies or goes mute; 0: leaders live."""
+    emptied_at_a_point: float = 0.0
+    """Chance that a process which dies at a point loses its disk as well, where disks are emptied at all."""
     stores_lost_at_once: int = 1
     """Nodes that may be without their promises at one time. One comes back by itself; of two, neither can be trusted to
     vouch for the other, and both wait for an operator, while the others go on."""
@@ -141,6 +144,25 @@ def figure_8(rng: Random) -> Weather:
     weather.leaders_live_ms, weather.down_ms, weather.cut_ms = rng.choice((5, 30)), 150, 300
     weather.sync_ms, weather.sync_jitter_ms = rng.choice(((1, 2), (3, 8)))
     weather.proposal_interval_ms = rng.choice((20, 40))
+    return weather
+
+
+def lost_stores(rng: Random) -> Weather:
+    """Weather in which disks are emptied just after a promise has left, while messages of every earlier life are
+    still on the way: what a node has forgotten must not matter, and nobody may take an old answer for a new one
+    (D10)."""
+    weather = Weather(nodes=rng.choice((3, 4, 5, 5)), election_timeout_ms=60, heartbeat_interval_ms=15)
+    weather.latency_ms, weather.jitter_ms, weather.ordered = 1, rng.choice((5, 20)), False
+    weather.loss, weather.doubling, weather.lateness = 0.02, 0.1, rng.choice((0.0, 0.05))
+    weather.pre_vote, weather.check_quorum = rng.random() < 0.5, rng.random() < 0.5
+    weather.connections, weather.held_by_cuts = rng.random() < 0.5, rng.random() < 0.5
+    weather.driving = rng.choice(tuple(Driving))
+    weather.sync_ms, weather.sync_jitter_ms = rng.choice(((0, 1), (2, 10)))
+    weather.faults = ("crash at a point", "disk emptied", "cut")
+    weather.cuts = ("one node apart", "mute", "deaf", "by a thread")
+    weather.fault_interval_ms, weather.down_ms, weather.cut_ms = rng.choice((20, 50)), rng.choice((3, 30)), 120
+    weather.leaders_live_ms, weather.aim_at_leader = rng.choice((0, 60, 200)), 0.3
+    weather.emptied_at_a_point = 0.5
     return weather
 
 
@@ -215,6 +237,7 @@ def _faults(weather: Weather, rng: Random) -> None:
     weather.cut_ms = max(10, int(timeout * rng.choice((0.5, 2, 6))))
     weather.aim_at_leader = rng.choice((0.2, 0.5, 0.9))
     weather.leaders_live_ms = int(timeout * rng.choice((0, 0, 0, 0.2, 1, 3)))
+    weather.emptied_at_a_point = rng.choice((0.0, 0.2)) if "disk emptied" in weather.faults else 0.0
     weather.stores_lost_at_once = 2 if weather.nodes >= 5 and rng.random() < 0.2 else 1
 
 

@@ -32,9 +32,9 @@ from replica.raft.types import Membership, NodeId, RaftConfig, Role
 
 Handler = Callable[[Any], None]
 
-TIMEOUTS_TO_COMMIT = 40
+TIMEOUTS_TO_COMMIT = 30
 """A healthy majority has so many election timeouts, and `GRACE_MS`, to commit something new."""
-TIMEOUTS_TO_CONVERGE = 60
+TIMEOUTS_TO_CONVERGE = 40
 GRACE_MS = 2_000
 SLOWEST_ROUND_TRIP_MS = 15
 """An append, its save and its answer in the calm, with time to spare."""
@@ -151,6 +151,8 @@ class World:
     def died(self, node: Node, point: str) -> None:
         """A node ended at an armed point."""
         self.crash(node, f"crash {point}", 1 + int(self.rng.random() * 2 * self.weather.down_ms))
+        if self.weather.emptied_at_a_point and self.rng.random() < self.weather.emptied_at_a_point:
+            self.nemesis.empty(node)
 
     def sync_failed(self, node: Node) -> None:
         """A sync failed: what is on the disk is unknown, so the node ends and never asks again (D3)."""

@@ -20,9 +20,18 @@ from typing import get_args
 
 from replica.cases import keys, registry
 from replica.cases.act import Act
-from replica.cases.commands import Command, DecideConflict, HandBack, RegisterOrganisation, TakeOver, TransferCase
+from replica.cases.commands import (
+    Command,
+    DecideConflict,
+    HandBack,
+    RaiseLevel,
+    RegisterOrganisation,
+    TakeOver,
+    TransferCase,
+)
 from replica.cases.draft import Draft, drafted
 from replica.cases.fields import FIELDS, Rule
+from replica.cases.levels import HIGHEST_LEVEL
 from replica.cases.records import Records
 from replica.cases.state import CHARGE, HEAD, Charge, Head, Mark
 
@@ -194,6 +203,8 @@ def permitted(records: Records, site: str, command: Command, connected: bool) ->
         head = draft.load(keys.head(*subject), HEAD)
         if head is None:
             return Permission(_R, f"there is no {subject[0]} {subject[1]} here")
+    if isinstance(command, RaiseLevel) and command.level > HIGHEST_LEVEL:
+        return Permission(_R, f"this release knows feature levels up to {HIGHEST_LEVEL}")
     place, holder = _place(draft, site, command, head)
     kind = TABLE[tag][(place, connected)]
     if kind is _A:

@@ -30,8 +30,9 @@ from replica.cases.commands import (
     TakeOver,
     TransferCase,
 )
-from replica.cases.engagement import Engaged, decide_engagement, engage, order_release, parse
+from replica.cases.engagement import decide_engagement, engage, order_release
 from replica.cases.fields import FIELDS, Field, Rule
+from replica.cases.levels import FIRST_LEVEL
 from replica.cases.merge import RULES
 from replica.cases.owners import CLOSED_STATUSES, decide_owner, refresh_status, reopen, say_status, status_key, transfer
 from replica.cases.reports import VOCABULARY, take_step
@@ -49,6 +50,7 @@ from replica.cases.subjects import (
     split,
     write,
 )
+from replica.cases.values import Engaged
 from replica.cases.verdicts import Verdict, VerdictKind
 
 _CONFLICTING = (Rule.FIRST, Rule.MORE_SEVERE, Rule.OWNER, Rule.ENGAGEMENT, Rule.ANSWER)
@@ -224,7 +226,7 @@ def _register(act: Act, command: RegisterOrganisation) -> Verdict:
 
 
 def _raise_level(act: Act, level: int) -> Verdict:
-    now = act.draft.load(keys.LEVEL, NUMBER) or 1
+    now = act.draft.load(keys.LEVEL, NUMBER) or FIRST_LEVEL
     if level != now + 1:
         return refused(f"the feature level is {now}; it can become {now + 1}, not {level}")
     act.draft.put(keys.LEVEL, level)
@@ -257,7 +259,7 @@ def _decide(act: Act, command: DecideConflict) -> Verdict:
 
 def _decided(act: Act, target: Target, field: Field, key: str, value: str) -> None:
     if field.rule is Rule.ENGAGEMENT:
-        decide_engagement(act, target, parse(value).case and value)
+        decide_engagement(act, target, value)
         return
     _answer_proposals(act, target, field, key, value)
     if field.rule is Rule.OWNER:

@@ -12,72 +12,25 @@ left. Such an engagement comes without authority, so it never holds over the one
 
 from __future__ import annotations
 
-import msgspec
+import dataclasses
+
 from msgspec.structs import replace
 
 from replica.cases import registry
 from replica.cases.act import NO_AUTHORITY, Act, plain
 from replica.cases.authority import is_nobodys, reach
 from replica.cases.fields import Rule
-from replica.cases.merge import Outcome, Siblings, replaced
+from replica.cases.merge import Outcome, Siblings, keep_all
 from replica.cases.missions import load_mission, put_mission
 from replica.cases.state import Held, Mission, Slot
 from replica.cases.subjects import REQUEST, RESOURCE, Target, find, propose, put_slot, remember, slot_of, split
+from replica.cases.values import Engaged, answer_of, case_of, engagement, parse
 from replica.cases.verdicts import VerdictKind
 
 ENGAGEMENT = RESOURCE["engagement"]
 ANSWER = REQUEST["answer"]
 ACCEPTING = ("ACCEPTEE", "PARTIELLE")
 DOUBLE = "double-engagement"
-
-
-class Engaged(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The value of the engagement field, as canonical JSON: keys sorted, what is not known left out."""
-
-    case: str
-    mission: str = ""
-    patient: str = ""
-    released: bool = False
-
-
-class _Said(msgspec.Struct):
-    """An engagement as a message may word it: our names or the standard's."""
-
-    case: str = ""
-    mission: str = ""
-    patient: str = ""
-    caseId: str = ""  # noqa: N815 - the standard's own name
-    missionId: str = ""  # noqa: N815
-    patientId: str = ""  # noqa: N815
-    released: bool = False
-
-
-class _Answered(msgspec.Struct):
-    answer: str = ""
-
-
-_engaged = msgspec.json.Decoder(_Said)
-_answered = msgspec.json.Decoder(_Answered)
-
-
-def engagement(case: str, mission: str = "", patient: str = "", released: bool = False) -> str:
-    """The value that stands for this engagement."""
-    return msgspec.json.encode(Engaged(case, mission, patient, released)).decode()
-
-
-def parse(value: str, case: str = "") -> Engaged:
-    """The engagement that a value says; text that is no JSON object names a case."""
-    try:
-        said = _engaged.decode(value)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return Engaged(value or case)
-    return Engaged(
-        said.case or said.caseId or case, said.mission or said.missionId, said.patient or said.patientId, said.released
-    )
-
-
-def case_of(held: Held) -> str:
-    return parse(held.value).case
 
 
 def imply(act: Act, target: Target, wanted: Engaged) -> None:
@@ -118,7 +71,7 @@ def engage(act: Act, target: Target, wanted: Engaged) -> VerdictKind:
     _know(act, target, wanted.case, engaged=True)
     seen, unseen = split(act, slot.siblings)
     new = act.held(value, target.authority)
-    return put_outcome(act, target, slot, _outcome(seen, unseen, new, wanted.case), wanted.case)
+    return put_outcome(act, target, slot, _outcome(seen, unseen, new), wanted.case)
 
 
 def put_outcome(act: Act, target: Target, slot: Slot, outcome: Outcome, case: str) -> VerdictKind:
@@ -146,20 +99,17 @@ def decide_engagement(act: Act, target: Target, case: str) -> VerdictKind:
     put_slot(act, target, ENGAGEMENT, "", slot, Slot(slot.siblings, rest))
     _know(act, target, wanted.case, engaged=True)
     new = act.held(engagement(wanted.case, wanted.mission, wanted.patient), target.authority)
-    return put_outcome(
-        act, target, slot_of(act, target, ENGAGEMENT), _outcome(seen, unseen, new, wanted.case), wanted.case
-    )
+    return put_outcome(act, target, slot_of(act, target, ENGAGEMENT), _outcome(seen, unseen, new), wanted.case)
 
 
-def _outcome(seen: Siblings, unseen: Siblings, new: Held, case: str) -> Outcome:
-    if not unseen:
-        return replaced(seen, new)
-    same = tuple(held for held in unseen if case_of(held) == case)
-    others = tuple(held for held in unseen if case_of(held) != case)
-    if not others:
-        return Outcome((new,), seen + same, VerdictKind.MERGED, Rule.ENGAGEMENT.value, same[0].operation)
-    siblings = (new, *others) if new.authority else (*others, new)
-    return Outcome(siblings, seen + same, VerdictKind.CONFLICT, DOUBLE, others[0].operation)
+def _outcome(seen: Siblings, unseen: Siblings, new: Held) -> Outcome:
+    siblings = (new, *unseen) if new.authority else (*unseen, new)
+    outcome = keep_all(seen, unseen, new, Rule.ENGAGEMENT.value, _cases_differ, siblings.index)
+    return dataclasses.replace(outcome, rule=DOUBLE) if outcome.kind is VerdictKind.CONFLICT else outcome
+
+
+def _cases_differ(one: Held, other: Held) -> bool:
+    return case_of(one) != case_of(other)
 
 
 def _may_engage(act: Act, target: Target, case: str) -> bool:
@@ -177,14 +127,6 @@ def _is_accepted(act: Act, target: Target, case: str) -> bool:
         return False
     side = reach(act.draft, target.head)
     return standing[0].operation.site in (side.holder, side.samu)
-
-
-def answer_of(held: Held) -> str:
-    """The word of an answer, whether it stands alone or in the standard's structure."""
-    try:
-        return _answered.decode(held.value).answer
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return held.value
 
 
 def _is_own(act: Act, target: Target) -> bool:

@@ -16,6 +16,7 @@ from replica.cases.act import Act, clamped
 from replica.cases.commands import Opening
 from replica.cases.draft import Draft
 from replica.cases.gate import Gate
+from replica.cases.levels import FIRST_LEVEL, HIGHEST_LEVEL
 from replica.cases.operations import Batch, Operation, OperationId
 from replica.cases.records import Overlay, Records
 from replica.cases.state import HEAD, NUMBER, Judged, Kept
@@ -23,10 +24,8 @@ from replica.cases.verdicts import Decided, Effects, Finding, Verdict, VerdictKi
 
 Rules = Callable[[Act], Verdict]
 
-FIRST_LEVEL = 1
 _LEVELS: dict[int, Rules] = {level1.LEVEL: level1.decide}
-HIGHEST_LEVEL = max(_LEVELS)
-"""What this release can apply; a node offers it when a new level is proposed."""
+assert max(_LEVELS) == HIGHEST_LEVEL, f"rules up to level {max(_LEVELS)}, but {HIGHEST_LEVEL} is offered"
 
 
 def rules_for(level: int) -> Rules:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from replica.cases.act import CLOCK_AHEAD_MS, NO_AUTHORITY, plain
 from replica.cases.fields import CARE_LEVELS, CASE_STATUSES, PRIORITIES, RESOURCE_STATUSES, Rule
@@ -52,6 +52,8 @@ class Outcome:
 
 Merge: TypeAlias = Callable[[Siblings, Siblings, Held], Outcome]
 """(siblings seen, siblings unseen, the new value) → outcome."""
+Differ: TypeAlias = Callable[[Held, Held], bool]
+Order: TypeAlias = Callable[[Held], Any]
 
 
 def replaced(seen: Siblings, new: Held) -> Outcome:
@@ -88,28 +90,35 @@ def latest_at(seen: Siblings, unseen: Siblings, new: Held) -> Outcome:
     return Outcome((best,), (*rest, new), VerdictKind.SUPERSEDED, Rule.LATEST_AT.value, best.operation)
 
 
-def more_severe(seen: Siblings, unseen: Siblings, new: Held) -> Outcome:
-    """Apart, the more severe holds and both stay until a person has decided."""
+def keep_all(seen: Siblings, unseen: Siblings, new: Held, rule: str, differ: Differ, order: Order) -> Outcome:
+    """Some left, and the rule keeps them: all siblings stay, also those that say the same. Dropping one of two equal
+    values would be wrong: who then writes having seen only the other would erase a value it never saw. They are a
+    conflict only where they differ; `order` puts the holder first."""
     if not unseen:
         return replaced(seen, new)
-    same = tuple(held for held in unseen if held.value == new.value)
-    others = tuple(held for held in unseen if held.value != new.value)
-    if not others:
-        # Agreement. The newer statement stands for both: who saw only the older has not seen this one.
-        return Outcome((new,), seen + same, VerdictKind.MERGED, Rule.MORE_SEVERE.value, same[0].operation)
-    siblings = tuple(sorted((new, *others), key=_by_severity))
-    return Outcome(siblings, seen + same, VerdictKind.CONFLICT, Rule.MORE_SEVERE.value, others[0].operation)
+    siblings = tuple(sorted((new, *unseen), key=order))
+    others = tuple(held for held in unseen if differ(held, new))
+    kind = VerdictKind.CONFLICT if others else VerdictKind.MERGED
+    return Outcome(siblings, seen, kind, rule, (others or unseen)[0].operation)
+
+
+def more_severe(seen: Siblings, unseen: Siblings, new: Held) -> Outcome:
+    """Apart, the more severe holds and both stay until a person has decided."""
+    return keep_all(seen, unseen, new, Rule.MORE_SEVERE.value, values_differ, _by_severity)
 
 
 def first(seen: Siblings, unseen: Siblings, new: Held) -> Outcome:
-    """Set once: the first in the log holds, a differing one stays beside it as a conflict, seen or not."""
+    """Set once: the first in the log holds, a differing one stays beside it as a conflict, seen or not. Who states
+    again what it has seen writes nothing."""
     siblings = tuple(sorted(seen + unseen, key=by_log))
     if not siblings:
         return replaced(seen, new)
-    for held in siblings:
+    for held in seen:
         if held.value == new.value:
             return unchanged(siblings, new, Rule.FIRST.value, held.operation)
-    return Outcome((*siblings, new), (), VerdictKind.CONFLICT, Rule.FIRST.value, siblings[0].operation)
+    same = [held for held in siblings if held.value == new.value]
+    kind = VerdictKind.MERGED if same else VerdictKind.CONFLICT
+    return Outcome((*siblings, new), (), kind, Rule.FIRST.value, (same or siblings)[0].operation)
 
 
 def furthest(seen: Siblings, unseen: Siblings, new: Held) -> Outcome:
@@ -122,20 +131,15 @@ def furthest(seen: Siblings, unseen: Siblings, new: Held) -> Outcome:
         kind = VerdictKind.MERGED if unseen else plain(new.authority)
         return Outcome((new,), siblings, kind, Rule.FURTHEST.value, best.operation)
     if new.value == best.value:
-        return unchanged((best,), new, Rule.FURTHEST.value, best.operation)
-    return Outcome((best,), (new,), VerdictKind.SUPERSEDED, Rule.FURTHEST.value, best.operation)
+        kind = VerdictKind.MERGED if unseen else plain(new.authority)
+        return Outcome((*unseen, new), seen, kind, Rule.FURTHEST.value, best.operation)
+    return Outcome(siblings, (new,), VerdictKind.SUPERSEDED, Rule.FURTHEST.value, best.operation)
 
 
 def answer(seen: Siblings, unseen: Siblings, new: Held) -> Outcome:
     """One standing answer. Apart: both stay, the latest by its own time holds meanwhile."""
-    if not unseen:
-        return replaced(seen, new)
-    same = tuple(held for held in unseen if held.value == new.value)
-    others = tuple(held for held in unseen if held.value != new.value)
-    if not others:
-        return Outcome((new,), seen + same, VerdictKind.MERGED, Rule.ANSWER.value, same[0].operation)
-    siblings = tuple(sorted((new, *others), key=by_own_time, reverse=True))
-    return Outcome(siblings, seen + same, VerdictKind.CONFLICT, Rule.ANSWER.value, others[0].operation)
+    siblings = tuple(sorted((new, *unseen), key=by_own_time, reverse=True))
+    return keep_all(seen, unseen, new, Rule.ANSWER.value, values_differ, siblings.index)
 
 
 RULES: dict[Rule, Merge] = {
@@ -147,6 +151,10 @@ RULES: dict[Rule, Merge] = {
     Rule.ANSWER: answer,
 }
 """The rules that need no more than the values themselves."""
+
+
+def values_differ(one: Held, other: Held) -> bool:
+    return one.value != other.value
 
 
 def by_clock(held: Held) -> tuple[HybridTime, OperationId]:

@@ -7,11 +7,13 @@ overtake each other: a transfer may come before the creation it follows, and sti
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from replica.cases import registry
-from replica.cases.act import Act, plain
-from replica.cases.authority import is_nobodys, reach, serves
+from replica.cases.act import NO_AUTHORITY, Act
+from replica.cases.authority import has_authority, is_nobodys, reach, serves
 from replica.cases.fields import CASE_STATUSES, Rule
-from replica.cases.merge import Outcome, furthest, replaced
+from replica.cases.merge import Outcome, furthest, keep_all, replaced
 from replica.cases.state import Held, Slot
 from replica.cases.subjects import (
     CASE,
@@ -43,7 +45,8 @@ def create(act: Act, target: Target, owner: str) -> None:
     if not owner:
         return
     slot = slot_of(act, target, OWNER)
-    target.authority = serves(act, owner) if not slot.siblings else target.authority
+    if not slot.siblings:
+        target.authority = has_authority(act, replace(target.head, owner=owner))
     new = act.held(owner, target.authority)
     if slot.siblings:
         # A transfer overtook the creation: the owner it was created with is the past of the one that holds.
@@ -64,7 +67,7 @@ def _accept_from_creator(act: Act, target: Target) -> None:
         if holder and held.operation.site == holder:
             rest = tuple(other for other in slot.proposed if other is not held)
             before = slot.siblings[0]
-            accepted = _with_before(held, before.value)
+            accepted = replace(held, before=before.value)
             remember(act, target, OWNER, "", before, VerdictKind.MERGED, Rule.OWNER.value, accepted)
             _put_owner(act, target, slot, Slot((accepted,), rest))
             return
@@ -77,7 +80,7 @@ def _resend(act: Act, target: Target, owner: str) -> None:
     slot = slot_of(act, target, OWNER)
     new = act.held(owner, False)
     if not slot.siblings:
-        target.authority = serves(act, owner)
+        target.authority = has_authority(act, replace(target.head, owner=owner))
         _settle_owner(act, target, slot, replaced((), act.held(owner, target.authority)))
         change_head(act, target, created_owner=owner)
         return
@@ -97,13 +100,14 @@ def transfer(act: Act, target: Target, to: str) -> VerdictKind:
     """Hand the case to `to`: by the present owner or the named new one; by anybody else it is proposed."""
     slot = slot_of(act, target, OWNER)
     holder = slot.siblings[0] if slot.siblings else None
-    if holder is not None and len(slot.siblings) == 1 and registry.is_same(act.draft, to, holder.value):
-        return plain(target.authority)
     if not _may_transfer(act, target, holder, to):
+        if holder is not None and registry.is_same(act.draft, to, holder.value):
+            act.find(target.id, "owner", "", VerdictKind.MERGED, NO_AUTHORITY, holder.operation)
+            return VerdictKind.MERGED  # a stranger who says what holds anyway
         return propose(act, target, OWNER, "", to, Rule.OWNER.value)
     seen, unseen = split(act, slot.siblings)
     new = act.held(to, target.authority, before=holder.value if holder is not None else "")
-    return _settle_owner(act, target, slot, _outcome(seen, unseen, new))
+    return _settle_owner(act, target, slot, _outcome(act, seen, unseen, new))
 
 
 def _may_transfer(act: Act, target: Target, holder: Held | None, to: str) -> bool:
@@ -117,16 +121,14 @@ def _may_transfer(act: Act, target: Target, holder: Held | None, to: str) -> boo
     return not act.seen(holder.operation, holder.index) and serves(act, holder.before)
 
 
-def _outcome(seen: tuple[Held, ...], unseen: tuple[Held, ...], new: Held) -> Outcome:
+def _outcome(act: Act, seen: tuple[Held, ...], unseen: tuple[Held, ...], new: Held) -> Outcome:
     """Apart, both stay, for a person; the one with authority holds meanwhile, else the earlier in the log."""
-    if not unseen:
-        return replaced(seen, new)
-    same = tuple(held for held in unseen if held.value == new.value)
-    others = tuple(held for held in unseen if held.value != new.value)
-    if not others:
-        return Outcome((new,), seen + same, VerdictKind.MERGED, Rule.OWNER.value, same[0].operation)
-    siblings = (new, *others) if new.authority else (*others, new)
-    return Outcome(siblings, seen + same, VerdictKind.CONFLICT, Rule.OWNER.value, others[0].operation)
+    siblings = (new, *unseen) if new.authority else (*unseen, new)
+
+    def differ(one: Held, other: Held) -> bool:
+        return not registry.is_same(act.draft, one.value, other.value)
+
+    return keep_all(seen, unseen, new, Rule.OWNER.value, differ, siblings.index)
 
 
 def decide_owner(act: Act, target: Target, to: str) -> VerdictKind:
@@ -134,7 +136,7 @@ def decide_owner(act: Act, target: Target, to: str) -> VerdictKind:
     slot = slot_of(act, target, OWNER)
     seen, unseen = split(act, slot.siblings)
     before = slot.siblings[0].value if slot.siblings else ""
-    return _settle_owner(act, target, slot, _outcome(seen, unseen, act.held(to, target.authority, before=before)))
+    return _settle_owner(act, target, slot, _outcome(act, seen, unseen, act.held(to, target.authority, before=before)))
 
 
 def _settle_owner(act: Act, target: Target, slot: Slot, outcome: Outcome) -> VerdictKind:
@@ -152,22 +154,6 @@ def _put_owner(act: Act, target: Target, before: Slot, after: Slot) -> None:
     if owner != target.head.owner:
         change_head(act, target, owner=owner, charge=None)  # a delegation was of the former owner's work
     refresh_status(act, target)
-
-
-def _with_before(held: Held, before: str) -> Held:
-    return Held(
-        held.value,
-        held.operation,
-        held.index,
-        held.time_ms,
-        held.clock,
-        held.act_ms,
-        held.at_ms,
-        held.author,
-        held.authority,
-        before,
-        held.said,
-    )
 
 
 # --- status: kept per organisation, the case's own is its owner's ---

@@ -14,6 +14,7 @@ from replica.cases import digest as digests_kept
 from replica.cases import gate, keys, registry
 from replica.cases.authority import charge_of, epoch_of
 from replica.cases.draft import Draft, drafted
+from replica.cases.levels import FIRST_LEVEL
 from replica.cases.operations import OperationId
 from replica.cases.owners import CLOSED_STATUSES
 from replica.cases.reading import case_view, request_view, resource_view, value_view
@@ -288,7 +289,7 @@ def charge_changes(records: Records, samu: str) -> list[ChargeChangeView]:
 
 def feature_level(records: Records) -> int:
     """The level whose rules the next entry is applied by."""
-    return drafted(records).load(keys.LEVEL, NUMBER) or 1
+    return drafted(records).load(keys.LEVEL, NUMBER) or FIRST_LEVEL
 
 
 def digest(records: Records) -> str:

@@ -17,15 +17,16 @@ from msgspec.structs import replace
 
 from replica.cases import keys, registry
 from replica.cases.act import Act, refused
-from replica.cases.authority import has_authority, is_nobodys, reach
+from replica.cases.authority import is_nobodys, reach
 from replica.cases.commands import Fact, Report, Subject
-from replica.cases.engagement import Engaged, imply, parse, release
+from replica.cases.engagement import imply, release
 from replica.cases.fields import CARE_LEVELS, CASE_STATUSES, FIELDS, PRIORITIES, RESOURCE_STATUSES, Rule
 from replica.cases.merge import MISSION_PROGRESS
 from replica.cases.missions import present_case, step
 from replica.cases.owners import create, say_status, transfer
 from replica.cases.state import HASHES, IDENTITY, NAMES, Element
 from replica.cases.subjects import CASE, RESOURCE, Target, change_head, find, link, open_subject, propose, write
+from replica.cases.values import Engaged, parse
 from replica.cases.verdicts import Finding, Verdict, VerdictKind
 
 MESSAGES_KEPT = 64
@@ -154,10 +155,7 @@ def _case(act: Act, report: Report, subject: Subject) -> None:
         _index_number(act, target, subject.organisation, subject.sender_case)
     owner = next((fact.value for fact in subject.facts if fact.field == "owner"), "")
     if subject.creates:
-        was_known = target.head.owner
         create(act, target, owner or subject.organisation)
-        if not was_known:
-            target.authority = has_authority(act, target.head)
     for fact in subject.facts:
         _case_fact(act, report, target, fact)
     if owner and not subject.creates:

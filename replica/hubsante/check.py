@@ -117,25 +117,27 @@ def join(path: str, name: str) -> str:
 
 
 class Checker:
-    """One walk over one message. `places` are its findings, `values` how many values it has looked at."""
+    """One walk over one message. `places` are its findings, `values` how many values it has looked at, `stopped`
+    whether a limit has ended it: what comes after is not looked at, and counts as wrong."""
 
     def __init__(self) -> None:
         self.places: list[Place] = []
         self.values = 0
+        self.stopped = False
 
     def report(self, path: str, problem: str) -> None:
         """Adds a finding; beyond `MAX_PLACES` only the remark that there are more."""
         try:
             self._report(path, problem)
         except _Enough:
-            return
+            self.stopped = True
 
     def check(self, value: Any, shape: Shape, path: str) -> None:
         """Adds what is wrong with `value` to `places`; a limit ends the walk, with a finding that says so."""
         try:
             self._check(value, shape, path)
         except _Enough:
-            return
+            self.stopped = True
 
     def check_twice(self, value: Any, path: str) -> None:
         """Reports keys that an object names twice, of an object that is looked at without a shape."""
@@ -302,7 +304,7 @@ def build(value: Any, model: type[PartT], path: str, checker: Checker) -> PartT 
     """`value` as a struct, or None with what is wrong added to the checker's places."""
     before = len(checker.places)
     checker.check(value, shape_of(model), path)
-    if len(checker.places) > before:
+    if checker.stopped or len(checker.places) > before:
         return None
     try:
         return msgspec.convert(value, type=model)

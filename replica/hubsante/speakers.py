@@ -73,4 +73,4 @@ def with_sender(report: Report, sender: str) -> Report:
 
 
 def _spoken(fact: Fact, sender: str) -> Fact:
-    return msgspec.structs.replace(fact, key=sender) if fact.field in SPOKEN_FOR and not fact.key else fact
+    return msgspec.structs.replace(fact, key=sender) if fact.field in SPOKEN_FOR else fact

@@ -213,7 +213,7 @@ class LmdbJournal:
     ) -> tuple[JournalEnds, bool]:
         cursor = txn.cursor(self._places)
         cursor.set_range(_NAME.pack(incarnation, 0))
-        end = _NAME.pack(incarnation, seq)
+        end = _NAME.pack(incarnation, seq) if seq >= 0 else b""
         freed = dropped = 0
         missing = ends.missing
         while cursor.key() and cursor.key() <= end:

@@ -162,9 +162,8 @@ class LmdbLog:
         if not job.entries:
             return ends
         first = job.entries[0].index
-        assert ends.floor[0] < first <= ends.last + 1, (
-            f"entries from {first} on do not join a log of {ends.floor[0] + 1}..{ends.last}"
-        )
+        floor = self._floor()[0]
+        assert floor < first <= ends.last + 1, f"entries from {first} on do not join a log of {floor + 1}..{ends.last}"
         cursor = txn.cursor(self._entries)
         if first <= ends.last:
             _delete_from(cursor, first)

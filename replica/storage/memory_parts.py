@@ -135,10 +135,8 @@ class MemoryLog:
             self._hint = job.commit
 
     def _join(self, entries: Sequence[Entry]) -> None:
-        first, last = entries[0].index, self.last_index()
-        assert self._floor[0] < first <= last + 1, (
-            f"entries from {first} on do not join a log of {self._floor[0] + 1}..{last}"
-        )
+        first, last, floor = entries[0].index, self.last_index(), self._visible_floor()[0]
+        assert floor < first <= last + 1, f"entries from {first} on do not join a log of {floor + 1}..{last}"
         for place, entry in enumerate(entries, first):
             assert entry.index == place, f"entry {entry.index} stands where {place} should"
         self._damaged -= set(range(first, last + 1))

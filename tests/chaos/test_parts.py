@@ -114,6 +114,7 @@ CUT_LINKS = {
     "deaf": 4,
     "mute": 4,
     "one link": 2,
+    "by a thread": 6,
     "ring": 10,
     "bridge": 8,
 }

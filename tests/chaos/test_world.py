@@ -16,7 +16,7 @@ import pytest
 from chaos.__main__ import COMMANDS, main
 from chaos.world import report
 from chaos.world.node import Node
-from chaos.world.report import EXPECTED_FAULTS, Report, run_seed, run_seeds
+from chaos.world.report import EXPECTED_FAULTS, Report, SeedResult, run_seed, run_seeds
 from chaos.world.weather import CRASH_POINTS, Weather, calm, storm
 from chaos.world.world import World
 from replica.raft.ready import Ready
@@ -43,6 +43,17 @@ def test_the_first_seeds_hold(some_seeds: Report) -> None:
 def test_every_fault_happens(some_seeds: Report) -> None:
     """A fault that never happens proves nothing: the first seeds meet all of them, each by its name."""
     assert some_seeds.never_happened() == []
+
+
+def test_a_fault_that_never_happens_in_a_thousand_seeds_is_a_failure() -> None:
+    """Of the simulator: a report over so many seeds is not ok while a fault has not been met."""
+    made = Report()
+    for seed in range(1_000):
+        made.add(SeedResult(seed, 1, dict.fromkeys(EXPECTED_FAULTS[1:], 1), 0.0, "", None))
+
+    assert made.missing() == [EXPECTED_FAULTS[0]]
+    assert not made.ok
+    assert replace(made, meets_all=False).ok
 
 
 def test_every_counted_name_is_expected_or_a_note_of_the_core(some_seeds: Report) -> None:

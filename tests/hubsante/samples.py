@@ -119,3 +119,39 @@ def _drop(root: dict[str, Any], path: Path) -> Mutation:
     root, inner = _changed(root, path)
     del inner[path[-1]]
     return Mutation("missing", text_of(path), root)
+
+
+def alterations(kind: Kind) -> Iterator[Mutation]:
+    """A whole message with one value changed for another of the same form, for every value it has."""
+    yield from _alterations(message(kind), shape_of(kind.model), (kind.key,))
+
+
+def _alterations(root: dict[str, Any], shape: Shape, path: Path) -> Iterator[Mutation]:
+    match shape:
+        case Text():
+            for value in _others(shape)[:1]:
+                yield _set(root, path, value, "altered")
+        case Number():
+            yield _set(root, path, 8, "altered")
+        case Flag():
+            yield _set(root, path, False, "altered")
+        case Many(item=item):
+            yield from _alterations(root, item, (*path, 0))
+        case Object(members=members):
+            for name, member in members.items():
+                yield from _alterations(root, member, (*path, name))
+        case _:
+            pass
+
+
+def _others(shape: Text) -> list[str]:
+    """Other texts of the same form: the list's other words, or the sample with a digit changed."""
+    form = shape.format
+    if form is None:
+        return ["autre"]
+    if form.values:
+        return list(form.values[1:])
+    changed = [
+        form.sample[:at] + digit + form.sample[at + 1 :] for at in range(len(form.sample)) for digit in "123456789"
+    ]
+    return [text for text in changed if text != form.sample and form.accepts(text)]

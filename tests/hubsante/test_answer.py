@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replica.errors import InvalidMessage
@@ -90,6 +90,7 @@ def test_what_cannot_be_said_again_is_left_out(data: bytes) -> None:
     assert checker.places == []
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | st.dictionaries(st.text(), st.text()).map(lambda it: json.dumps(it).encode()))
 def test_any_refusal_has_an_answer(data: bytes) -> None:
     """Whatever comes in is read, or answered in the standard's own shape."""

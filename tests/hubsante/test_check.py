@@ -196,6 +196,14 @@ def test_the_answer_is_bounded_in_places() -> None:
     assert checker.places[-1].path == "$"
 
 
+def test_many_wrong_contents_are_one_bounded_answer() -> None:
+    """Once the answer is full, further contents are refused with it, unread."""
+    holder = {"jsonContent": {"embeddedJsonContent": {"message": {"createCaseHealthUpdate": {"patient": [{}] * 200}}}}}
+    found = places({**whole_envelope(), "content": [holder] * MAX_CONTENTS})
+    assert len(found) == MAX_PLACES + 1
+    assert found[-1].path == "$"
+
+
 def test_names_from_outside_are_shown_cut_and_escaped() -> None:
     """A member's name can be anything; the path stays one short line of plain characters."""
     (place,) = places({"createCaseHealthUpdate": {"caseId": CASE, "é\n" * 5000: 1}})
@@ -211,7 +219,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(kind=st.sampled_from(KINDS), data=st.data())
 def test_any_json_under_a_known_key_is_read_or_refused(kind: Kind, data: st.DataObject) -> None:
     """Members of the right names with whatever values: a report, a query, a note, or InvalidMessage."""
@@ -221,6 +229,7 @@ def test_any_json_under_a_known_key_is_read_or_refused(kind: Kind, data: st.Data
     assert all(place.path.startswith("$") and place.problem for place in found)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(kind=st.sampled_from(KINDS), at=st.integers(0), junk=st.binary(min_size=1, max_size=3))
 def test_bytes_changed_anywhere_are_read_or_refused(kind: Kind, at: int, junk: bytes) -> None:
     """A valid message with a few bytes overwritten."""
@@ -231,6 +240,7 @@ def test_bytes_changed_anywhere_are_read_or_refused(kind: Kind, at: int, junk: b
     assert all(place.problem for place in found)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(kind=st.sampled_from(KINDS))
 def test_a_refused_message_says_nothing(kind: Kind) -> None:
     """A message whose last member is wrong is not half read: no report comes out of it at all."""

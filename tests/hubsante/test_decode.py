@@ -20,7 +20,7 @@ from replica.hubsante.subjects import is_placeholder
 from replica.hubsante.times import instant_ms
 from replica.hubsante.values import Content, Noted, Parsed, Query, SetAside
 
-from .samples import message, mutate
+from .samples import alterations, message, mutate
 
 SAMU = "fr.health.samu440"
 OTHER = "fr.health.samu780"
@@ -225,6 +225,20 @@ def test_facts_are_what_the_table_of_fields_admits(kind: Kind) -> None:
             assert isinstance(json.loads(fact.value), dict | list) if field.structured else fact.value
             assert not fact.key or field.keyed, fact
             assert fact.at_ms or field.rule not in (Rule.LATEST_AT, Rule.STATUS), fact
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_value_of_a_message_is_read(kind: Kind) -> None:
+    """Whatever single value of a message is another, what was read is another: nothing is overlooked."""
+    if kind.name in ("GEO-REQ", "RS-ERROR"):
+        return
+    before = report(bare(kind.key, message(kind)[kind.key]))
+    count = 0
+    for altered in alterations(kind):
+        after = report(bare(kind.key, altered.message[kind.key]))
+        assert (after.subjects, after.documents) != (before.subjects, before.documents), str(altered)
+        count += 1
+    assert count >= 3
 
 
 # --- documents, queries, notes ---
@@ -435,7 +449,8 @@ def test_a_sender_found_later_completes_the_report() -> None:
     unknown = report(bare("createCaseHealthUpdate", body, None))
     assert unknown.sender == ""
     known = with_sender(unknown, OTHER)
-    assert known == with_sender(report(bare("createCaseHealthUpdate", body, OTHER)), OTHER)
+    assert known == report(bare("createCaseHealthUpdate", body, OTHER))
+    assert known == with_sender(report(bare("createCaseHealthUpdate", body, SAMU)), OTHER)
     assert {(fact.field, fact.key) for fact in known.subjects[0].facts} == {
         ("sender_case", OTHER),
         ("status", OTHER),

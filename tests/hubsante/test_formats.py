@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replica.hubsante import formats
@@ -34,6 +34,7 @@ IDS = [form for form, pattern in PATTERNS if "a-zA-Z0-9_-" in pattern]
 
 
 @pytest.mark.parametrize(("form", "pattern"), PATTERNS, ids=[pattern for _, pattern in PATTERNS])
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_form_accepts_what_its_pattern_matches(form: Format, pattern: str, data: st.DataObject) -> None:
     """Texts made from the pattern are accepted."""
@@ -42,6 +43,7 @@ def test_a_form_accepts_what_its_pattern_matches(form: Format, pattern: str, dat
 
 
 @pytest.mark.parametrize(("form", "pattern"), PATTERNS, ids=[pattern for _, pattern in PATTERNS])
+@settings(max_examples=30, deadline=None)
 @given(text=st.text("aZ0._-+PCLMRresourcequestpatientmedicalNoteY19 é\n", max_size=12))
 def test_a_form_refuses_what_its_pattern_refuses(form: Format, pattern: str, text: str) -> None:
     """On short texts, where the published pattern still comes to an end, both always agree."""

@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replica.errors import InvalidMessage
@@ -20,6 +20,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_canonical_text_reads_back_the_same(value: object) -> None:
     """Writing loses nothing: the text reads back as an equal value, and writes as the same text again."""
@@ -28,6 +29,7 @@ def test_canonical_text_reads_back_the_same(value: object) -> None:
     assert canonical(parse(text.encode())) == text
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text("abcé"), NUMBERS, min_size=2))
 def test_the_order_of_keys_does_not_matter(members: dict[str, float]) -> None:
     """Two partners who order their keys differently say the same bytes."""
@@ -89,6 +91,7 @@ def test_a_key_named_twice_is_remembered() -> None:
     assert found.twice == ("b",)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_random_bytes_are_json_or_refused(data: bytes) -> None:
     """Nothing else comes out: a value that the standard library reads too, or InvalidMessage."""

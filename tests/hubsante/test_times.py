@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replica.hubsante.times import date_time_text, instant_ms
@@ -14,6 +14,7 @@ OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: timezone(
 MOMENTS = st.datetimes(datetime(1970, 1, 3), datetime(2199, 12, 28), timezones=OFFSETS)  # noqa: DTZ001
 
 
+@settings(deadline=None)
 @given(MOMENTS)
 def test_an_instant_is_what_the_standard_library_says(moment: datetime) -> None:
     """Milliseconds since 1970 agree with datetime's, for every offset and leap year."""
@@ -21,6 +22,7 @@ def test_an_instant_is_what_the_standard_library_says(moment: datetime) -> None:
     assert instant_ms(moment.isoformat()) == int(moment.timestamp()) * 1000
 
 
+@settings(deadline=None)
 @given(MOMENTS)
 def test_what_is_written_reads_back(moment: datetime) -> None:
     """An instant leaves as UTC, written -00:00, and reads back the same."""

@@ -74,6 +74,18 @@ def test_a_candidates_own_vote_counts_only_once_it_is_durable() -> None:
     assert node.is_a(Role.LEADER)
 
 
+def test_an_earlier_saves_completion_does_not_make_the_own_vote_durable() -> None:
+    """3.8: the disk is behind; what it has finished is the Ready before the one with the vote."""
+    node = Solo(voters=3, pre_vote=False)
+    before = node.hear(Append(2, 1, 1, 0, 0, entries(1), 0))
+    campaign = node.time_out()
+    node.hear(RequestVoteReply(2, 1, 2, True), RequestVoteReply(3, 1, 2, True))
+    node.save(before)
+    assert node.is_a(Role.CANDIDATE)
+    node.save(campaign)
+    assert node.is_a(Role.LEADER)
+
+
 def test_a_vote_is_not_given_again_after_a_crash_that_followed_its_answer() -> None:
     """3.8: "this is necessary to prevent the server from voting twice in the same term"."""
     node = Solo()
@@ -328,7 +340,9 @@ def test_a_candidate_asks_those_again_who_have_not_answered() -> None:
     node = Solo(voters=4)
     node.settle(node.become_candidate())
     node.settle(node.hear(RequestVoteReply(2, 1, 1, False)))
-    assert [ask.to for ask in sent(node.wait(50), RequestVote)] == [3, 4]
+    ready = node.wait(50)
+    assert [ask.to for ask in sent(ready, RequestVote)] == [3, 4]
+    assert ready.send_now == ()
 
 
 # ---- precedence among pre-candidates (a deviation; election.py)

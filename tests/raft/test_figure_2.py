@@ -177,6 +177,7 @@ def test_a_vote_not_given_is_given() -> None:
     ready = node.hear(RequestVote(2, 1, 5, 0, 0))
     assert only(ready, RequestVoteReply).granted
     assert ready.hard_state == HardState(5, vote=2)
+    assert ready.send_now == (), "the term is durable, the vote is not"
 
 
 def test_a_vote_given_is_given_again_to_the_same() -> None:
@@ -419,6 +420,22 @@ def test_inconsistency_moves_next_index_back_and_asks_again() -> None:
     append = only(ready, Append)
     assert (append.to, append.prev_index, append.prev_term) == (2, 2, 1)
     assert [one.index for one in append.entries] == [3, 4, 5, 6]
+
+
+def test_a_hint_of_a_term_the_leader_has_not_leads_before_that_term_begins() -> None:
+    """5.3, end: the follower has term 3 from index 3 on; the leader has nothing of term 3, so they meet before 3."""
+    node = Solo(log=[1, 1, 1, 1, 1, 5, 5])
+    node.settle(node.become_leader())
+    ready = node.hear(AppendReply(2, 1, 6, ok=False, match_index=7, hint_index=3, hint_term=3))
+    assert only(ready, Append).prev_index == 2
+
+
+def test_a_hint_of_a_term_the_leader_has_leads_to_its_last_entry_of_it() -> None:
+    """5.3, end: both have term 3 at index 4, and one entry names all before it (Log Matching)."""
+    node = Solo(log=[1, 1, 3, 3, 5, 5, 5])
+    node.settle(node.become_leader())
+    ready = node.hear(AppendReply(2, 1, 6, ok=False, match_index=7, hint_index=3, hint_term=3))
+    assert only(ready, Append).prev_index == 4
 
 
 def test_a_majority_at_an_index_of_this_term_commits_it_and_all_before() -> None:

@@ -150,13 +150,15 @@ def test_readmission_waits_for_every_other_voter() -> None:
 
 
 def test_readmission_waits_for_the_leaders_own_disk() -> None:
-    """The leader is one of the other voters."""
-    node = Solo()
+    """The leader is one of the other voters, also where the others' disks have committed without its own."""
+    node = Solo(voters=5)
     node.lead()
-    ready = node.hear(HeartbeatReply(3, 1, 1, 1, rebuilding=True, life=77))
-    late = node.hear(caught_up(node, 2), AppendReply(3, 1, 1, True, 2, rebuilding=True, life=77))
+    ready = node.hear(HeartbeatReply(5, 1, 1, 1, rebuilding=True, life=77))
+    back = AppendReply(5, 1, 1, True, 2, rebuilding=True, life=77)
+    late = node.hear(*(caught_up(node, voter) for voter in (2, 3, 4)), back)
+    assert node.raft.commit_index == 2
     assert sent(late, Readmit) == []
-    assert sent(node.save(ready), Readmit) == [Readmit(1, 3, 1, life=77)]
+    assert sent(node.save(ready), Readmit) == [Readmit(1, 5, 1, life=77)]
 
 
 def test_readmission_waits_for_the_node_itself() -> None:

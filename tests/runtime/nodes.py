@@ -1,22 +1,24 @@
-"""Zones and sites in this process, with real sockets and real disks: for tests that need a node, not a cluster of processes."""
+"""Zones and sites in this process, with real sockets and real disks: for tests that need nodes, not processes."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
-from replica.api import Site, Zone, open_site, open_zone
+from replica.api import Node, Site, Zone, open_site, open_zone
 from replica.config import ClusterSection, SiteConfig, SiteSection, Timing, ZoneConfig, ZonePeer, ZoneSection
 
 CASE = b"""{"createCaseHealth": {"caseId": "fr.health.samu440.T1", "creation": "2026-01-05T10:00:00+01:00",
 "qualification": {"details": {"priority": "P2"}}, "location": {"name": "Quai 4"}, "owner": "fr.health.samu440"}}"""
 CASE_ID = "fr.health.samu440.T1"
 SAMU = "fr.health.samu440"
+N = TypeVar("N", bound=Node)
 
 
 @dataclass
@@ -63,13 +65,45 @@ async def cluster(plan: Plan, *, found: bool = True) -> AsyncIterator[tuple[list
         yield zones, site
 
 
-async def until_mode(site: Site, mode: str) -> None:
-    """Wait until a site says so; the test's own timeout ends a wait that never does."""
-    while site.status()["mode"] != mode:
+async def until(true: Callable[[], bool]) -> None:
+    """Wait until it is so; the test's own timeout ends a wait that never does."""
+    while not true():  # noqa: ASYNC110 - a node's status is asked, as an operator asks it
         await trio.sleep(0.01)
+
+
+async def until_mode(site: Site, mode: str) -> None:
+    """Wait until a site says so."""
+    await until(lambda: site.status()["mode"] == mode)
 
 
 async def until_applied(zones: list[Zone], index: int) -> None:
     """Wait until every zone has applied the log up to `index`."""
-    while any(zone.status()["applied_index"] < index for zone in zones):
-        await trio.sleep(0.01)
+    await until(lambda: all(zone.status()["applied_index"] >= index for zone in zones))
+
+
+class Nodes:
+    """Nodes that start and stop one by one, each in a task of its own."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._ends: dict[str, tuple[trio.CancelScope, trio.Event]] = {}
+
+    async def start(self, context: AbstractAsyncContextManager[N]) -> N:
+        """Enter the node's context in its own task."""
+        node: N = await self._nursery.start(self._run, context)
+        return node
+
+    async def stop(self, name: str) -> None:
+        """Leave the context of the node of that name, and wait until it has."""
+        scope, ended = self._ends.pop(name)
+        scope.cancel()
+        await ended.wait()
+
+    async def _run(self, context: AbstractAsyncContextManager[Node], task_status: trio.TaskStatus[Node]) -> None:
+        ended = trio.Event()
+        with trio.CancelScope() as scope:
+            async with context as node:
+                self._ends[str(node.status()["node"])] = scope, ended
+                task_status.started(node)
+                await trio.sleep_forever()
+        ended.set()

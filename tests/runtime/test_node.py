@@ -9,7 +9,7 @@ import trio
 
 import replica
 from replica.cases.verdicts import VerdictKind
-from tests.runtime.nodes import CASE, CASE_ID, SAMU, Plan, cluster, until_applied, until_mode
+from tests.runtime.nodes import CASE, CASE_ID, SAMU, Plan, cluster, until, until_applied, until_mode
 
 pytestmark = pytest.mark.processes
 
@@ -140,7 +140,7 @@ async def test_an_empty_store_under_a_known_identity_does_not_vote(tmp_path: Pat
 
 
 async def test_a_zone_that_lost_its_store_is_rebuilt_and_readmitted(tmp_path: Path) -> None:
-    """With every other voter answering, the leader shows that no forgotten promise matters, and the node votes again."""
+    """With every other voter answering, the leader shows that no forgotten promise matters: the node votes again."""
     plan = Plan(tmp_path, zones=3)
     async with cluster(plan) as (_, site):
         await site.submit_message(CASE, budget_ms=5000)
@@ -149,8 +149,7 @@ async def test_a_zone_that_lost_its_store_is_rebuilt_and_readmitted(tmp_path: Pa
     (tmp_path / "zone-3").rmdir()
     async with cluster(plan, found=False) as (zones, site):
         with trio.fail_after(20):
-            while not zones[2].status()["raft"]["votes"]:
-                await trio.sleep(0.02)
+            await until(lambda: bool(zones[2].status()["raft"]["votes"]))
         read = zones[2].read_case(CASE_ID)
         assert read.value is not None
 

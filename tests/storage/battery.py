@@ -284,7 +284,7 @@ class StoreBattery:
         journal = disk.open().journal
         journal.append([(LIFE_1, seq, b"a") for seq in range(3)])
         journal.append([(LIFE_2, seq, b"bb") for seq in range(3)])
-        journal.trim([(LIFE_1, 1), (LIFE_2, 0), (LIFE_3, 9)])
+        journal.trim([(LIFE_1, 1), (LIFE_2, 0), (LIFE_3, 9), (LIFE_2, -1)])
         for view in now_and_later(journal, lambda: disk.open().journal):
             assert names(view.read()) == [(LIFE_1, 2, b"a"), (LIFE_2, 1, b"bb"), (LIFE_2, 2, b"bb")]
             assert (view.length, view.payload_bytes) == (3, 5)

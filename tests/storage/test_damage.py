@@ -171,7 +171,7 @@ def test_a_journal_record_under_a_damaged_key_is_named(folder: Path, reopen: Reo
 
 
 def test_a_journal_can_be_saved_from_a_store_that_is_refused(folder: Path) -> None:
-    """The key is out of order now, which the walk of the pages objects to. Reading still names it and gives the rest."""
+    """A key is out of order, to which the walk of the pages objects. Reading still names it and gives the rest."""
     sealed = seal(Kind.JOURNAL, number_key(5), LIFE_1 + (4).to_bytes(8, "big") + b"<record 4>")
     flip(folder, "log", number_key(5) + sealed, 7)
     with pytest.raises(StoreDamaged, match="its structure is damaged"):
