@@ -27,7 +27,7 @@ from bench.machine import Machine, this_machine
 from replica.demo.caller import Caller, open_callers
 from replica.demo.clash import note_report
 from replica.demo.ledger import Ledger
-from replica.demo.looking import leader_of, status_of
+from replica.demo.looking import leader_of, until_level
 from replica.demo.play import until_connected
 from replica.demo.supervisor import Cluster, Plan, SitePlan, open_cluster
 from replica.errors import ReplicaError
@@ -96,7 +96,7 @@ async def _measure(args: argparse.Namespace, folder: Path, console: Console) -> 
             await until_connected(callers, cluster, READY_SECONDS)
             await _warm_up(callers[SITE])
             for trial in range(args.trials):
-                await until_level(cluster, callers, READY_SECONDS)
+                await until_level([callers[zone.name] for zone in cluster.zones], READY_SECONDS)
                 await trio.sleep(rng.uniform(*PAUSE_SECONDS))
                 calm = await _wait_ms(callers[SITE], f"before {trial}", trio.current_time())
                 before += [] if calm is None else [calm]
@@ -141,18 +141,3 @@ async def _wait_ms(site: Caller, text: str, since: float) -> float | None:
     if not held.receipts:
         raise ReplicaError(f"an operation was not taken at all: {held.invalid or held.not_permitted}")
     return (held.answered_at - since) * 1000 if held.agreed else None
-
-
-async def until_level(cluster: Cluster, callers: dict[str, Caller], within_s: float) -> None:
-    """Wait until every zone is up, follows one leader, and has applied what the others have. Raises TooSlowError."""
-    with trio.fail_after(within_s):
-        while True:
-            seen = set()
-            for zone in cluster.zones:
-                status = await status_of(callers[zone.name])
-                raft = status.get("raft", {})
-                seen.add((status.get("applied_index"), raft.get("leader"), raft.get("term")))
-            applied, leader, _ = next(iter(seen))
-            if len(seen) == 1 and applied is not None and leader:
-                return
-            await trio.sleep(0.02)

@@ -39,7 +39,10 @@ app.command(run_demo, name="demo")
 At = Annotated[str, Parameter(name="--at", env_var="REPLICA_AT", help="host:port of a running zone or site")]
 Data = Annotated[Path | None, Parameter(name="--data", help="data folder of a stopped node; never written to")]
 Json = Annotated[
-    Path | None, Parameter(name="--json", help="write the whole answer there as JSON; - for standard output")
+    Path | None,
+    Parameter(
+        name="--json", allow_leading_hyphen=True, help="write the whole answer there as JSON; - for standard output"
+    ),
 ]
 Owner = Annotated[str, Parameter(name="--owner", help="only those of this organisation")]
 DEFAULT_AT = "127.0.0.1:7101"

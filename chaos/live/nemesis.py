@@ -6,6 +6,7 @@ wants that too asks for `quorum-loss`. A site is its own affair and may fail at 
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -14,13 +15,14 @@ from typing import Final
 import trio
 
 from replica.demo.caller import Caller
-from replica.demo.looking import leader_of
+from replica.demo.looking import leader_of, until_level
 from replica.demo.supervisor import Cluster
 from replica.errors import NotAvailable
 
 HOLD_SECONDS: Final = (0.2, 3.0)
 CALM_SECONDS: Final = (0.3, 1.5)
 LEADER_SECONDS: Final = 3.0
+LEVEL_SECONDS: Final = 5.0
 LEADER_SHARE: Final = 0.5
 """How often a fault of a zone is the leader's: the interesting one."""
 SITE_SHARE: Final = 0.4
@@ -131,6 +133,9 @@ class Nemesis:
         """Shielded: a process half started would be neither here nor there."""
         with trio.CancelScope(shield=True):
             await self.cluster.start(name)
+        if self.cluster.nodes[name].role == "zone":  # the next zone may only fail when the quorum can spare it
+            with contextlib.suppress(NotAvailable):
+                await until_level([self.callers[zone.name] for zone in self.cluster.zones], LEVEL_SECONDS)
 
 
 FAULTS: Final[dict[str, Callable[[Nemesis], Awaitable[None]]]] = {

@@ -102,10 +102,7 @@ async def run_live(options: LiveOptions, tell: Callable[[str], None]) -> LiveRes
         began = trio.current_time()
         try:
             async with open_cluster(plan) as cluster:
-                try:
-                    await _run(options, cluster, course, tell)
-                finally:
-                    problems += cluster.crashed
+                await _run(options, cluster, course, tell)
         except* (ReplicaError, trio.TooSlowError) as group:
             problems += _texts(group)
         tell("reading the stores")

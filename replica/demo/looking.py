@@ -40,6 +40,21 @@ async def leader_of(zones: Iterable[Caller], within_s: float) -> str:
     raise NotAvailable(f"no zone leads after {within_s:g} s")
 
 
+async def until_level(zones: Iterable[Caller], within_s: float) -> float:
+    """Wait until every zone follows one leader and has applied all that any had at the beginning, so that the quorum
+    can spare one again: `trio.current_time()` then. Raises NotAvailable past `within_s`."""
+    zones = list(zones)
+    target = max([(await status_of(zone)).get("applied_index", 0) for zone in zones], default=0)
+    with trio.move_on_after(within_s):
+        while True:
+            seen = [await status_of(zone) for zone in zones]
+            leaders = {(one.get("raft", {}).get("leader", 0), one.get("raft", {}).get("term", 0)) for one in seen}
+            if len(leaders) == 1 and max(leaders)[0] and all(one["applied_index"] >= target for one in seen):
+                return trio.current_time()
+            await trio.sleep(LOOK_SECONDS)
+    raise NotAvailable(f"the zones are not level after {within_s:g} s: {[one.get('raft') for one in seen]}")
+
+
 async def until_mode(site: Caller, mode: str, within_s: float) -> float:
     """Wait until a site says it is in this mode: `trio.current_time()` then. Raises NotAvailable past `within_s`."""
     last: object = None

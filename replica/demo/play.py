@@ -21,7 +21,7 @@ from replica.cases.commands import Report
 from replica.demo.caller import Caller, until_decided
 from replica.demo.clash import Clash, Common, Write, note_report
 from replica.demo.ledger import Held, Ledger
-from replica.demo.looking import leader_of, until_equal, until_mode
+from replica.demo.looking import leader_of, until_equal, until_level, until_mode
 from replica.demo.messages import Message
 from replica.demo.options import Options
 from replica.demo.supervisor import Cluster
@@ -190,8 +190,7 @@ class Play:
             await self._measure_failover(killed)
             later = self._sent + max(3, len(self.turns) // 6)
             await self._until(lambda: self._sent >= later or self._over or self._enough)
-            await self.cluster.start(name)
-            self.course.note(f"{name} is back")
+            await self._back(name)
 
     async def _measure_failover(self, killed: float) -> None:
         """The callers of every connected site go on trying; the first agreed receipt asked for since ends the wait."""
@@ -302,7 +301,13 @@ class Play:
         await self.cluster.kill(name)
         self.course.note(f"{name} is killed too (SIGKILL)")
         await trio.sleep(DOWN_SECONDS)
+        await self._back(name)
+
+    async def _back(self, name: str) -> None:
+        """Started again; a zone is back when the quorum could spare another one."""
         await self.cluster.start(name)
+        if self.cluster.nodes[name].role == "zone":
+            await until_level(self.zones, LEADER_SECONDS)
         self.course.note(f"{name} is back")
 
     # ------------------------------------------------------------------ in common

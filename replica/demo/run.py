@@ -69,10 +69,7 @@ async def _play(options: Options, plan: Plan, turns: Sequence[Turn], course: Cou
     try:
         with trio.fail_after(MOST_SECONDS):
             async with open_cluster(plan) as cluster:
-                try:
-                    await _play_over(options, cluster, turns, course)
-                finally:
-                    problems += cluster.crashed
+                await _play_over(options, cluster, turns, course)
     except* ReplicaError as group:
         problems += _texts(group)
     except* trio.TooSlowError:

@@ -21,7 +21,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,7 +40,7 @@ from replica.config import (
     check_site,
     check_zone,
 )
-from replica.demo.processes import Child, hold_port
+from replica.demo.processes import Child, ProcessFailed, hold_port
 from replica.demo.proxy import Mode, Proxy
 from replica.errors import ConfigError
 
@@ -116,8 +116,6 @@ class Cluster:
     lines: dict[tuple[str, str], Proxy]
     """(who connects, to whom) → the line."""
     nursery: trio.Nursery
-    crashed: list[str] = field(default_factory=list)
-    """Nodes that ended though nobody here had ended them, each with the end of its log."""
 
     @property
     def zones(self) -> list[Node]:
@@ -222,15 +220,15 @@ class Cluster:
         life = node.started
         code = await node.child.ended()
         if node.wanted and node.started == life:
-            node.wanted = False
-            self.crashed.append(f"{node.name} ended by itself with {code}\n{node.child.last_log()}")
+            raise ProcessFailed(f"{node.name} ended by itself with {code}\n{node.child.last_log()}")
 
 
 @asynccontextmanager
 async def open_cluster(plan: Plan) -> AsyncIterator[Cluster]:
     """Folders, ports and lines for `plan`; no process runs yet. On leaving, whatever still runs is killed.
 
-    Raises ConfigError where the folder already holds a node of that name; what the body raises comes out as itself.
+    Raises ConfigError where the folder already holds a node of that name; ProcessFailed, out of whatever the body is
+    doing, as soon as a node ends though nobody here has ended it; what the body raises comes out as itself.
     """
     held = {name: hold_port() for name in (*plan.zone_names, *plan.site_names)}
     try:

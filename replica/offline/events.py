@@ -1,8 +1,7 @@
 """What can happen to a site, and what it then wants done: events in, one `Todo` out, as in the log's core.
 
 Every event carries `now_ms` of a clock that only goes forward. The wall clock, which may be wrong, comes only with
-`Issue`.
-"""
+`Issue`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """How fresh a read is, and whose word it is: told with every value, so that no value can be had without it.
 
 "Every read says how old it is, under which mode and whose authority, and whether something of ours is still undecided."
-It is a portal showing "200 OK" over stale data that this type is against (MUST_SURVIVE.md, O12).
+It is a portal showing "200 OK" over stale data that this type is against (docs/survives.md, O12).
 
 Left out: whether the one record read is tentative or in conflict. That is a question to the record, not to the site:
 `SiteCore.is_tentative` and `cases.queries` answer it.

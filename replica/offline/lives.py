@@ -5,13 +5,11 @@ life came before and how far that one had counted; the gate does the rest. Three
 has its answer here:
 
 * **A restored or emptied store**: its opening is *stale*, because another life is current. It is written anew,
-  replacing that
-  one (rule 7).
+  replacing that one (rule 7).
 * **A clone, or a process that was replaced**: its records are *closed*. They are sent as a stranger's, under a drain
   (rule 8).
 * **A damaged record**: a tombstone takes its number (else rule 5 waits for ever). A damaged opening is made again from
-  what
-  is known: the life before it, and how far that is known to have counted.
+  what is known: the life before it, and how far that is known to have counted.
 
 A drain's incarnation is not drawn but *derived* from what it drains: (closed incarnation, `closed_at`), both of which
 the agreed log has fixed for ever. So whoever drains the same records does so under the same ids, and the gate takes
@@ -65,8 +63,7 @@ def is_drain(incarnation: bytes) -> bool:
 
 def last_life(incarnations: Iterable[tuple[bytes, int]]) -> tuple[bytes, int] | None:
     """The life a store had before this opening, with its durable counter (rule 3), out of every incarnation the journal
-    has
-    counted, in order: the last that is no drain. None for a new store."""
+    has counted, in order: the last that is no drain. None for a new store."""
     lives = [life for life in incarnations if not is_drain(life[0])]
     return lives[-1] if lives else None
 
@@ -75,9 +72,7 @@ def opening(site: str, incarnation: bytes, before: tuple[bytes, int] | None, clo
     """The opening of a new life. `before`: the life before it, and that one's durable counter.
 
     It claims to replace its own predecessor. Where another life is current, the gate will say stale: that is how a
-    restored
-    backup is found out (rule 7).
-    """
+    restored backup is found out (rule 7)."""
     prev, prev_last = (None, 0) if before is None else before
     payload = Opening(prev, prev_last, replaces=prev)
     return Operation(OperationId(site, incarnation, 0), 0, 0, clock, 0, site, payload)
@@ -169,8 +164,7 @@ def _drain_opening_again(records: Records, ident: OperationId, tops: dict[bytes,
 
 def drains_in(runs: Sequence[Run], records: Records, site: str) -> dict[bytes, int]:
     """Incarnation → the number from which on its records are drained, for every drain in the journal. Known from its
-    opening,
-    or from the state once that is trimmed."""
+    opening, or from the state once that is trimmed."""
     found: dict[bytes, int] = {}
     for run in runs:
         if not is_drain(run.incarnation):

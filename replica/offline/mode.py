@@ -5,7 +5,7 @@ what a quorum has confirmed (term, commit, the leader's time). An open socket is
 is cut off from the other zones itself and goes on repeating the leader's last word: a heartbeat that says nothing new
 on its line is not counted.
 
-Damping. A line that flaps fifty times a minute must not make the mode flap with it (MUST_SURVIVE.md, O10):
+Damping. A line that flaps fifty times a minute must not make the mode flap with it (docs/survives.md, O10):
 
 * Losing the one line that is followed is no cut. Another zone is found in milliseconds; only silence of
   `cut_off_after_ms`, or the kernel's word that *every* line is closed, is a cut.

@@ -5,8 +5,7 @@ is durable here; `KeptHere` when the budget is over, or at once where the line i
 budget is over and the disk has not answered. There is no other success, and nobody is told twice.
 
 An operation whose caller was told `NotKnown` stays what it is, under its number, for ever: somebody may ask for it by
-name.
-"""
+name."""
 
 from __future__ import annotations
 

@@ -7,19 +7,16 @@ Rewinds come
 
 * when a line comes up;
 * when a heartbeat shows a new term: what the old leader had not agreed may be gone. Once per term, and at once, since
-  every
-  millisecond of it is seen by a caller;
+  every millisecond of it is seen by a caller;
 * when a zone hints at a gap, not more often than every `resend_ms`;
 * when nothing was decided for `resend_ms`, and then ever more seldom (up to `MOST_BACKOFF` times), so that sites do not
-  pour
-  the same backlog into a quorum that is down.
+  pour the same backlog into a quorum that is down.
 
 The window begins small after each rewind and doubles with what is decided, as TCP does: a backlog of 100,000 reaches
 full speed within some round trips, and a site that shouts into the void shouts briefly.
 
 Left out: fairness between sites, which is the zones' admission; encoding. Bytes are estimated: a window does not need
-more.
-"""
+more."""
 
 from __future__ import annotations
 

@@ -54,19 +54,19 @@ class Writing:
         """Once what waits now is durable, the records of `incarnation` up to `last` are superfluous."""
         self._leftovers.append((incarnation, last))
 
-    def reword(self, operation: Operation) -> bool:
-        """Another wording of a record. True where an older one is on disk or on its way there, so that it has to be
-        written over before anything of its life may leave (rule 9)."""
+    def reword(self, operation: Operation) -> None:
+        """Another wording of a record. Where an older one is on disk, or on its way there, it has to be written
+        over."""
         for place, waiting in enumerate(self._unwritten):
             if waiting.id == operation.id:
                 self._unwritten[place] = operation
-                return False
+                return
         self._rewrites[operation.id] = operation
-        return True
 
     def is_reworded(self, incarnation: bytes) -> bool:
-        """Whether another wording of one of its records still waits."""
-        return any(ident.incarnation == incarnation for ident in self._rewrites)
+        """Whether another wording of one of its records is not durable yet: nothing of it may leave (rule 9)."""
+        under_way = () if self._under_way is None else self._under_way.rewrites
+        return any(ident.incarnation == incarnation for ident in [*self._rewrites, *(op.id for op in under_way)])
 
     def forget(self, gone: Iterable[OperationId]) -> None:
         """These records need not be written any more."""

@@ -171,11 +171,13 @@ class State:
         """Queue a message for the right moment.
 
         A vote, the wish for one and an acknowledgement are promises: they leave after this Ready is saved. The rest may
-        leave at once, but only while the term it carries is durable: a term that a crash could take back must not be
-        seen by anyone. (A leader's always is: it was elected by the durable vote it gave itself.)
+        leave at once, but only while what it says of the sender is durable: a term, or the end of rebuilding, that a
+        crash could take back must not be seen by anyone. (A leader's term always is: it was elected by the durable vote
+        it gave itself.)
         """
         promises = isinstance(message, RequestVote | RequestVoteReply | AppendReply)
-        if not promises and self.durable.term == self.hard.term:
+        known = (self.durable.term, self.durable.rebuilding) == (self.hard.term, self.hard.rebuilding)
+        if known and not promises:
             self.outbox.send_now.append(message)
         elif isinstance(message, AppendReply):
             self._send_acknowledgement(message)

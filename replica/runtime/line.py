@@ -4,6 +4,7 @@ tried."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any, Protocol
 
 import trio
@@ -33,6 +34,14 @@ from replica.wire.limits import MAX_EFFECTS_BYTES
 
 LEAVE_AFTER_NO_QUORUM_MS = 400
 """A zone that knows no leader for so long may be the one that is cut off: look at another."""
+
+
+class Tried(Enum):
+    """What came of trying one zone."""
+
+    FOLLOWED = "it was worked with, until its connection ended"
+    CLOSED = "the kernel refused or closed the connection"
+    OTHERWISE = "it is silent, behind, without a quorum, or will not have us"
 
 
 class Follower(Protocol):
@@ -70,19 +79,23 @@ class Line:
         """Follow some zone, for ever. Each round over all zones that fails waits a little longer before the next."""
         timing = self._config.timing
         wait_ms = timing.reconnect_first_ms
+        failed: list[Tried] = []
         at = 0
         while True:
-            zone = self._config.zones[at % len(self._config.zones)]
-            followed = await self._try(zone)
+            tried = await self._try(self._config.zones[at % len(self._config.zones)])
             at += 1
-            if followed:
-                wait_ms = timing.reconnect_first_ms
-            elif at % len(self._config.zones) == 0:
+            if tried is Tried.FOLLOWED:
+                failed, wait_ms = [], timing.reconnect_first_ms
+                continue
+            failed.append(tried)
+            if len(failed) == len(self._config.zones):
+                if all(one is Tried.CLOSED for one in failed):
+                    self._site.event(events.AllClosed(now_ms()))
                 await trio.sleep(wait_ms / 1000)
-                wait_ms = min(wait_ms * 2, timing.reconnect_most_ms)
+                failed, wait_ms = [], min(wait_ms * 2, timing.reconnect_most_ms)
 
-    async def _try(self, zone: ZonePeer) -> bool:
-        """Follow one zone until that ends. Returns whether anything came of it."""
+    async def _try(self, zone: ZonePeer) -> Tried:
+        """Follow one zone until that ends."""
         try:
             connection, _ = await dial(
                 self._me,
@@ -91,11 +104,11 @@ class Line:
                 expect=zone.name,
                 within_ms=self._config.timing.line_silent_ms,
             )
-        except NotAvailable:
-            return False
+        except NotAvailable as problem:
+            return Tried.CLOSED if isinstance(problem.__cause__, OSError) else Tried.OTHERWISE
         except RemoteProtocolError as problem:
             self._log.warning("zone-refused", zone=zone.name, reason=str(problem))
-            return False
+            return Tried.OTHERWISE
         self._heard_ms = self._quorum_ms = now_ms()
         progress = _Progress()
         try:
@@ -110,7 +123,7 @@ class Line:
             if progress.up:
                 self._log.info("line-down", zone=zone.name)
                 self._site.event(events.LineDown(now_ms(), zone.number, closed=not progress.silent))
-        return progress.up
+        return Tried.FOLLOWED if progress.up else Tried.OTHERWISE
 
     async def _follow(self, connection: Connection, zone: ZonePeer, progress: _Progress) -> None:
         index, term = self._site.position()

@@ -76,7 +76,7 @@ async def run_zone(config: ZoneConfig, *, found: bool = False) -> AsyncIterator[
                 node.links.run,
                 disk.watch,
             ]
-            async with flushed_at_the_end(node.flush), serving(server, config.zone.listen, tasks) as address:
+            async with flushed_at_the_end(node.flush_at_the_end), serving(server, config.zone.listen, tasks) as address:
                 log.info("ready", listen=address)
                 yield Running(service, address, status)
 
@@ -97,7 +97,7 @@ async def run_site(config: SiteConfig) -> AsyncIterator[Running]:
             zones = {peer.name: peer.number for peer in config.zones}
             server = Server(me, zones, roles, config.timing, config.limits.connections, log)
             tasks = [node.desk.keep_time, node.line.run, node.flush_for_ever, node.register_for_ever, disk.watch]
-            async with flushed_at_the_end(node.flush), serving(server, config.site.listen, tasks) as address:
+            async with flushed_at_the_end(node.flush_at_the_end), serving(server, config.site.listen, tasks) as address:
                 log.info("ready", listen=address)
                 yield Running(service, address, status)
 

@@ -28,7 +28,7 @@ from replica.runtime.disk import Disk
 from replica.runtime.line import Line
 from replica.runtime.service import Service
 from replica.runtime.state import State
-from replica.runtime.writeback import in_loop, write_back
+from replica.runtime.writeback import WriteBack, in_loop
 from replica.storage import JournalAppend, JournalReplace, JournalTrim, StateReplaceAll, Store
 from replica.wire import Identity
 from replica.wire.operation_codec import decode_operation, decode_verdict, encode_verdict
@@ -68,6 +68,7 @@ class SiteNode:
         self._disk = disk
         self.store = store
         self.state = State(store.state)
+        self._write_back = WriteBack(self.state, disk)
         self._zone_ms = int.from_bytes(self.state.local(ZONE_MS) or b"", "big")
         journal, damaged = read_journal(store)
         for record in damaged:
@@ -133,7 +134,7 @@ class SiteNode:
         self.state.replaced(index, term)
         self.log.info("state-replaced", index=index, records=len(records))
         self.desk.step(events.Replaced(now_ms(), index, term))
-        self.desk.step(events.Flushed(now_ms(), index))
+        # What it decided about our own operations is durable with the next flush, which then says so.
         self.service.moved()
 
     async def register_for_ever(self) -> None:
@@ -160,9 +161,14 @@ class SiteNode:
             await trio.sleep(self.config.timing.flush_interval_ms / 1000)
             await self.flush()
 
+    async def flush_at_the_end(self) -> None:
+        """Write back all that is known: a stopped store then shows it."""
+        await self._write_back.finish()
+        await self.flush()
+
     async def flush(self) -> None:
         if self.state.can_freeze and not self.line.replacing:
-            await write_back(self.state, self._disk)
+            await self._write_back.run()
             self.desk.step(events.Flushed(now_ms(), self.state.flushed_index))
 
     def _keep(self, decisions: Sequence[events.Decision]) -> None:

@@ -24,20 +24,36 @@ async def in_loop(start: Callable[[Done], None]) -> Exception | None:
     return problems[0]
 
 
-async def write_back(state: State, disk: Disk) -> None:
-    """Freeze the dirty layer and wait until it is durable; where the disk is full, take it back and try another
-    time."""
-    frozen = state.freeze()
+class WriteBack:
+    """Writes one node's state back, one write-back at a time."""
 
-    def start(done: Done) -> None:
-        def thaw_first(problem: Exception | None) -> None:
+    def __init__(self, state: State, disk: Disk) -> None:
+        self._state = state
+        self._disk = disk
+        self._ended = trio.Event()
+        self._ended.set()
+
+    async def run(self) -> None:
+        """Freeze the dirty layer and wait until it is durable; where the disk is full, take it back for another time.
+
+        Cancelled while it waits, the write-back goes on; `finish` waits for it.
+        """
+        if not self._ended.is_set() or not self._state.can_freeze:
+            return
+        self._ended = ended = trio.Event()
+        frozen = self._state.freeze()
+
+        def done(problem: Exception | None) -> None:
             # Before any other task runs: nobody may find a record in no layer, or an old one under a thawed one.
             if problem is None:
-                state.thaw()
+                self._state.thaw()
             else:
-                state.refreeze()
-            done(problem)
+                self._state.refreeze()
+            ended.set()
 
-        disk.write_state(frozen.job(), thaw_first)
+        self._disk.write_state(frozen.job(), done)
+        await ended.wait()
 
-    await in_loop(start)
+    async def finish(self) -> None:
+        """Wait for the write-back under way."""
+        await self._ended.wait()

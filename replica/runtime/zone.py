@@ -37,7 +37,7 @@ from replica.runtime.links import Links
 from replica.runtime.saving import Saving
 from replica.runtime.service import Service
 from replica.runtime.state import State
-from replica.runtime.writeback import write_back
+from replica.runtime.writeback import WriteBack
 from replica.storage import Store
 from replica.wire import FROM_SITE, Identity, Peer, decode, encode
 from replica.wire.feed import Follow, Hint, Submit
@@ -60,6 +60,7 @@ class ZoneNode:
         self._tokens = 0
         self._proposed: dict[int, list[Waiting]] = {}
         self.state = State(store.state)
+        self._write_back = WriteBack(self.state, disk)
         self.ingress = Ingress(self.state, config.limits.waiting_operations)
         self.feed = Feed(self.state, config.limits.feed_ring_bytes, config.timing.feed_interval_ms, log)
         self.links = Links(config, me, self, log)
@@ -269,13 +270,18 @@ class ZoneNode:
             await trio.sleep(self.config.timing.flush_interval_ms / 1000)
             await self.flush()
 
+    async def flush_at_the_end(self) -> None:
+        """Write back all that was applied: a stopped store then shows it."""
+        await self._write_back.finish()
+        await self.flush()
+
     async def flush(self) -> None:
         """Write back what is dirty, unless it is ahead of our own durable log or a site is just reading it whole."""
         # Flushed index <= durable log index, always: a leader may commit, by the others' disks, what its own has not
         # synced.
         if not self.state.can_freeze or self.feed.transfers or self.raft.stable_index < self.state.index:
             return
-        await write_back(self.state, self._disk)
+        await self._write_back.run()
         self.desk.step(site_events.Flushed(now_ms(), self.state.flushed_index))
 
 

@@ -198,7 +198,9 @@ def test_the_answer_is_bounded_in_places() -> None:
 
 def test_many_wrong_contents_are_one_bounded_answer() -> None:
     """Once the answer is full, further contents are refused with it, unread."""
-    holder = {"jsonContent": {"embeddedJsonContent": {"message": {"createCaseHealthUpdate": {"patient": [{}] * 200}}}}}
+    holder: dict[str, Any] = {
+        "jsonContent": {"embeddedJsonContent": {"message": {"createCaseHealthUpdate": {"patient": [{}] * 200}}}}
+    }
     found = places({**whole_envelope(), "content": [holder] * MAX_CONTENTS})
     assert len(found) == MAX_PLACES + 1
     assert found[-1].path == "$"

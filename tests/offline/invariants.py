@@ -1,8 +1,8 @@
 """I1 to I9 of docs/offline.md, each a function that raises `Broken` with its name and what it saw.
 
-`check_now` holds after every step of the world, `check_decided` after every entry of the log, `check_healed` once everything
-works again. They compare what the stores and the state machine say with what the world wrote down beside them.
-"""
+`check_now` holds after every step of the world, `check_decided` after every entry of the log, `check_healed` once
+everything works again. They compare what the stores and the state machine say with what the world wrote down beside
+them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from replica.cases.state import ELEMENT, Held, SiteRecord
 from replica.cases.verdicts import VerdictKind
 from tests.offline.world import CASES, A, Box, Issued, World
 
-
 AGREEMENT_STANDS_FOR_BOTH = True
-"""Two equal values written apart are kept as one, the newer (cases/merge.py). Who has seen that one and writes another has
-therefore replaced both. Set this to False where equal values are kept side by side: the checkers are then exact."""
+"""Two equal values written apart are kept as one, the newer (cases/merge.py). Who has seen that one and writes another
+has therefore replaced both. Set this to False where equal values are kept side by side: the checkers are then exact."""
 
 
 class Broken(AssertionError):
@@ -171,7 +170,8 @@ def check_decided(world: World, operation: Operation, before: Records) -> None:
 
 
 def _nothing_erased_unseen(world: World, issued: Issued, top: list[Issued], held: tuple[Held, ...]) -> None:
-    """I4: no divergent write is lost without a word; I7: nor by an earlier write of the same site; I8: nor by an old epoch."""
+    """I4: no divergent write is lost without a word; I7: nor by an earlier write of the same site; I8: nor by an old
+    epoch."""
     values = {one.value for one in held}
     for one in top:
         if one.value in values or _is_spoken_for(world, one):

@@ -16,9 +16,10 @@ from replica.cases.machine import apply_tentative
 from replica.cases.operations import Operation, OperationId
 from replica.cases.records import Overlay, Records
 from replica.cases.state import Stream
-from replica.cases.verdicts import Verdict
+from replica.cases.verdicts import Effects, Verdict
 from replica.offline.core import SiteCore
 from replica.offline.flushed import FlushedGate
+from replica.offline.ledger import Ledger
 from replica.offline.view import WorkingView
 from tests.offline.world import Ruin
 
@@ -56,11 +57,11 @@ def trim_at_the_feed() -> Iterator[Ruin]:
         decided(self, at_index, ident, index, verdict)
         self.opened(ident.incarnation, max(ident.seq, self.last(ident.incarnation)))
 
-    look = SiteCore._arrived
+    arrived = SiteCore._arrived
 
-    def and_trim(self: SiteCore, effects: object) -> None:
-        look(self, effects)  # type: ignore[arg-type]  # the event's own effects, passed through
-        self._let_go()
+    def and_trim(self: SiteCore, effects: Effects) -> None:
+        arrived(self, effects)
+        self._ledger.let_go()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FlushedGate, "decided", at_once)
@@ -88,7 +89,7 @@ def view_without_gate() -> Iterator[Ruin]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(WorkingView, "_take_in", whatever)
-        patch.setattr(SiteCore, "_undecided_operations", lambda self: iter(self._journal))
+        patch.setattr(Ledger, "undecided", lambda self: iter(self.journal))
         yield Ruin()
 
 
@@ -110,7 +111,7 @@ def no_seen_test() -> Iterator[Ruin]:
 def no_drain() -> Iterator[Ruin]:
     """Rule 8 without draining: closed records stay where they are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SiteCore, "_drain", lambda self, run: None)
+        patch.setattr(Ledger, "drain", lambda self: [])
         yield Ruin()
 
 
@@ -118,7 +119,7 @@ def no_drain() -> Iterator[Ruin]:
 def no_replacing() -> Iterator[Ruin]:
     """Rule 7 without writing the opening anew: it claims to follow its own predecessor for ever."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SiteCore, "_reopen", lambda self, run: None)
+        patch.setattr(Ledger, "reopen", lambda self: [])
         yield Ruin()
 
 

@@ -1,8 +1,8 @@
 """Steps of the world by name, and long random walks made of them: one seed, one walk.
 
-The stateful test (test_invariants.py) chooses the same steps by hypothesis, which shrinks what it finds; a walk is cheap and is
-what the broken variants are hunted with. `python -m tests.offline.walker 2000` walks further than the suite does.
-"""
+The stateful test (test_invariants.py) chooses the same steps by hypothesis, which shrinks what it finds; a walk is
+cheap and is what the broken variants are hunted with. `python -m tests.offline.walker 2000` walks further than the
+suite does."""
 
 from __future__ import annotations
 

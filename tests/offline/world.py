@@ -1,13 +1,13 @@
 """The worst world a site can live in: one agreed log, a few stores, and a line that does anything it likes.
 
-What was ever sent may be delivered at any later time, any number of times, in any order, or never: `net` only grows. The feed
-is in order and may lag. A crash loses the records that were not synced and the state that was not flushed. Stores are backed
-up and restored, emptied, and started twice.
+What was ever sent may be delivered at any later time, any number of times, in any order, or never: `net` only grows.
+The feed is in order and may lag. A crash loses the records that were not synced and the state that was not flushed.
+Stores are backed up and restored, emptied, and started twice.
 
-The log applies with the shipped state machine, and every store runs the shipped core; only the disk and the line are made
-here. What is true and what somebody only believes is written down beside it, by the author of each operation (its `uid`, in
-the operation's `author`), so that invariants.py can compare: an operation drained under another id keeps its author.
-"""
+The log applies with the shipped state machine, and every store runs the shipped core; only the disk and the line are
+made here. What is true and what somebody only believes is written down beside it, by the author of each operation (its
+`uid`, in the operation's `author`), so that invariants.py can compare: an operation drained under another id keeps its
+author."""
 
 from __future__ import annotations
 
@@ -267,7 +267,8 @@ class Box:
             self.backup = deepcopy(self.disk), frozenset(self.receipted)
 
     def restore(self) -> None:
-        """The disk is lost; the backup takes its place. What only the lost disk had is gone, and nobody can know of it."""
+        """The disk is lost; the backup takes its place. What only the lost disk had is gone, and nobody can know of
+        it."""
         if self.backup is None:
             return
         disk, receipted = self.backup
@@ -368,7 +369,8 @@ class World:
     # --- what the checkers need to know ---
 
     def trimmed(self, box: Box, operation: Operation) -> None:
-        """A record goes from a disk: its author must be in what that disk has flushed, or still in its journal (a drain's)."""
+        """A record goes from a disk: its author must be in what that disk has flushed, or still in its journal (a
+        drain's)."""
         flushed: Records = Memory(box.disk.state)
         if operation.author in self.issued:
             agreed = any(index <= box.disk.applied[0] for index, _ in self.decided.get(operation.author, []))
@@ -419,6 +421,7 @@ class World:
 
     def is_quiet(self) -> bool:
         return all(
-            not (box.jobs or box.disk.journal or list(box.core._journal)) and box.applied[0] == len(self.log) == box.disk.applied[0]
+            not (box.jobs or box.disk.journal or list(box.core._journal))
+            and box.applied[0] == len(self.log) == box.disk.applied[0]
             for box in self.boxes
         )

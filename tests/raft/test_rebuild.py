@@ -74,6 +74,15 @@ def test_a_readmitted_node_takes_the_leaders_term_and_votes_for_it_durably() -> 
     assert not only(ready, RequestVoteReply).granted
 
 
+def test_a_readmitted_node_answers_as_one_that_counts_only_once_that_is_durable() -> None:
+    """A crash could take the readmission back: its answers to heartbeats, too, wait for the disk."""
+    node = Solo(hard=LOST)
+    node.settle(node.hear(Heartbeat(2, 1, 1, 0)))
+    life = life_of(node)
+    ready = node.hear(Readmit(2, 1, 1, life), Heartbeat(2, 1, 1, 0))
+    assert (ready.send_now, ready.send_saved) == ((), (HeartbeatReply(1, 2, 1),))
+
+
 @pytest.mark.parametrize("why", ["life", "leader", "term"])
 def test_a_readmit_for_another_start_leader_or_term_is_not_obeyed(why: str) -> None:
     """A copy may be late by a life: the store may have been lost again since."""
