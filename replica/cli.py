@@ -40,9 +40,7 @@ At = Annotated[str, Parameter(name="--at", env_var="REPLICA_AT", help="host:port
 Data = Annotated[Path | None, Parameter(name="--data", help="data folder of a stopped node; never written to")]
 Json = Annotated[
     Path | None,
-    Parameter(
-        name="--json", allow_leading_hyphen=True, help="write the whole answer there as JSON; - for standard output"
-    ),
+    Parameter(name="--json", allow_leading_hyphen=True, help="write the whole answer there as JSON (- for stdout)"),
 ]
 Owner = Annotated[str, Parameter(name="--owner", help="only those of this organisation")]
 DEFAULT_AT = "127.0.0.1:7101"
@@ -84,7 +82,7 @@ def site(config: Path, *, debug: bool = False) -> None:
 
 @app.command
 def submit(
-    file: Path,
+    file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     *,
     at: At = DEFAULT_AT,
     sender: str = "",
@@ -119,7 +117,7 @@ def submit(
         return list(await client.submit_message(data, budget_ms, sender=sender, author=author, key=key))
 
     receipts = _ask(at, hand_in)
-    tables.write(json, tables.receipts(receipts), receipts)
+    tables.write(json, tables.receipts(receipts), tables.receipt_values(receipts))
 
 
 @show.command(name="case")

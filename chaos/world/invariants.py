@@ -187,8 +187,9 @@ class VoteOnce:
     """ "Each server will vote for at most one candidate in a given term, on a first-come-first-served basis" (§5.2).
 
     Looks at the votes that left a node: granted replies, and its own requests for votes (a candidate votes for
-    itself). What was decided but never left binds nobody. What left binds the node through every crash, and through an
-    emptied disk.
+    itself). What was decided but never left binds nobody. What left binds the node through every crash. A vote for
+    another binds it through an emptied disk too. Its own candidacies end with the life that forgot them: that life can
+    no longer be elected, and whoever lets the node vote again must know that it was not (D10, raft/rebuild.py).
     """
 
     def __init__(self) -> None:
@@ -198,6 +199,11 @@ class VoteOnce:
         first = self._voted.setdefault((node, term), candidate)
         if first != candidate:
             _violated(self, f"node {node} voted twice in term {term}", f"for node {first}", f"for node {candidate}")
+
+    def loses_store(self, node: NodeId) -> None:
+        """The node's disk was emptied: its own candidacies are over."""
+        for voter, term in [key for key, candidate in self._voted.items() if key[0] == node == candidate]:
+            del self._voted[voter, term]
 
     def votes_unknowing(self, node: NodeId, term: Term, candidate: NodeId) -> None:
         """The node lost its store and was not readmitted: it cannot know whom it voted for, so it must not vote."""

@@ -68,6 +68,9 @@ class Judge:
     def stops(self, node: Node) -> None:
         self.leader_append_only.stops(node.number, node.led_at_last_ready)
 
+    def emptied(self, node: Node) -> None:
+        self.vote_once.loses_store(node.number)
+
     # -- what a node decides ----------------------------------------------------------------------------------------
 
     def elected(self, node: Node) -> None:

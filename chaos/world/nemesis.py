@@ -135,6 +135,7 @@ class Nemesis:
         if self._may_be_emptied(dead):
             self._world.count("disk emptied", dead.number, None)
             dead.disk.empty()
+            self._world.judge.emptied(dead)
 
     def _stall(self) -> None:
         victim = self._victim()

@@ -27,8 +27,8 @@ class Driving(Enum):
 
 
 CUTS = ("one node apart", "two halves", "one way", "deaf", "mute", "one link", "by a thread", "ring", "bridge")
-"""Shapes of a partition. `deaf` hears nobody but is heard; `mute` is the reverse; `by a thread` leaves one node a single
-neighbour, `ring` leaves each node its two; `bridge` is two halves that share one node."""
+"""Shapes of a partition. `deaf` hears nobody but is heard; `mute` is the reverse; `by a thread` leaves one node a
+single neighbour, `ring` leaves each node its two; `bridge` is two halves that share one node."""
 
 CRASH_POINTS = (
     "before send_now",

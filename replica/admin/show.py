@@ -13,6 +13,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from replica.cases.verdicts import Verdict
+
 
 def write(json: Path | None, shown: RenderableType, answer: Any) -> None:
     """Print the table; with `--json` write the answer there instead (`-`: standard output) and print nothing else."""
@@ -48,6 +50,34 @@ def receipts(items: Iterable[Any]) -> Table:
             reason,
         )
     return table
+
+
+def receipt_values(items: Iterable[Any]) -> list[dict[str, Any]]:
+    """Receipts as scripts read them: names, not places."""
+    return [
+        {
+            "operation": item.operation,
+            "state": item.state,
+            "index": item.index,
+            "verdict": None if item.verdict is None else _verdict_values(item.verdict),
+        }
+        for item in items
+    ]
+
+
+def _verdict_values(verdict: Verdict) -> dict[str, Any]:
+    findings = [
+        {
+            "subject": one.subject,
+            "field": one.field,
+            "key": one.key,
+            "kind": one.kind.value,
+            "rule": one.rule,
+            "other": "" if one.other is None else str(one.other),
+        }
+        for one in verdict.findings
+    ]
+    return {"kind": verdict.kind.value, "reason": verdict.reason, "findings": findings}
 
 
 def status(answer: dict[str, Any]) -> Table:

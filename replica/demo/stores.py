@@ -14,9 +14,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from replica.cases import digest, keys, queries
-from replica.cases.engagement import parse
 from replica.cases.machine import apply
 from replica.cases.operations import OperationId
 from replica.cases.records import Empty, Overlay, Records
@@ -185,5 +187,8 @@ def _conflict(view: queries.ConflictView) -> tuple[str, str, tuple[str, ...]]:
 
 
 def case_served(engagement: str) -> str:
-    """An engagement for a person: the case."""
-    return f"serves {parse(engagement).case}"
+    """An engagement for a person: the case, where the value names one."""
+    try:
+        return f"serves {msgspec.json.decode(engagement, type=dict[str, Any])['case']}"
+    except (msgspec.DecodeError, KeyError):
+        return engagement

@@ -69,6 +69,9 @@ class Ledger:
         """Rule 3: the opening is "seq 0 of the incarnation, journalled like any operation"."""
         if latest is not None and lives.is_drain(latest[0]):
             latest = self._life_before_drain(latest)
+        if latest is not None and latest[0] in self._drained:
+            # Its records above the closing are in a drain: under its own name it never gets further than that.
+            latest = latest[0], min(latest[1], self._drained[latest[0]])
         opening = lives.opening(self._site, self.incarnation, latest, clock)
         self.journal.open(Run(self.incarnation, [opening])).durable = -1
         self.writing.add([opening])

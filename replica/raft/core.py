@@ -37,6 +37,7 @@ from replica.raft.events import (
     Tick,
     TransferRequested,
 )
+from replica.raft.handout import Handout
 from replica.raft.log import Log
 from replica.raft.messages import (
     Append,
@@ -51,25 +52,15 @@ from replica.raft.messages import (
     RequestVoteReply,
     TimeoutNow,
 )
-from replica.raft.progress import NEVER_MS, ProgressView, Sign
-from replica.raft.ready import Ready, Refusal, Standing
+from replica.raft.progress import NEVER_MS, Sign
+from replica.raft.ready import Ready, Refusal
 from replica.raft.rebuild import Heard
-from replica.raft.state import ROLES, Candidate, Follower, Leader, Outbox, PreCandidate, State
-from replica.raft.types import (
-    NOBODY,
-    Entry,
-    HardState,
-    Index,
-    LogReader,
-    Membership,
-    NodeId,
-    RaftConfig,
-    Role,
-    Term,
-)
+from replica.raft.state import Candidate, Follower, Leader, PreCandidate, State
+from replica.raft.types import NOBODY, HardState, Index, LogReader, NodeId, RaftConfig
+from replica.raft.view import View
 
 
-class Raft:
+class Raft(View):
     """One node's part in the agreed log, from a start of its process to the next.
 
     `hard_state` and `log` are what the store has; a node that never ran has `HardState()` and an empty log. A node that
@@ -105,84 +96,7 @@ class Raft:
         if hard_state.rebuilding:
             self._state.draw_life()
         waiting.election_deadline_ms = self._state.draw_election_deadline()
-        self._number = 0
-        self._persisted = 0
-        self._saved = hard_state
-        self._saving: list[tuple[int, HardState]] = []
-        self._given_index = applied_index
-        self._given_standing: Standing | None = None
-
-    # ---- what a status or an invariant may ask
-
-    @property
-    def role(self) -> Role:
-        return ROLES[type(self._state.role)]
-
-    @property
-    def term(self) -> Term:
-        return self._state.term
-
-    @property
-    def vote(self) -> NodeId:
-        return self._state.hard.vote
-
-    @property
-    def hard_state(self) -> HardState:
-        """As decided; what of it is durable only the driver knows better than this node's own messages."""
-        return self._state.hard
-
-    @property
-    def leader(self) -> NodeId:
-        return self._state.leader
-
-    @property
-    def commit_index(self) -> Index:
-        return self._state.commit_index
-
-    @property
-    def first_index(self) -> Index:
-        return self._state.log.first_index
-
-    @property
-    def last_index(self) -> Index:
-        return self._state.log.last_index
-
-    @property
-    def stable_index(self) -> Index:
-        """Durable up to here, and no Ready to come replaces any of it."""
-        return self._state.log.stable_index
-
-    @property
-    def membership(self) -> Membership:
-        return self._state.membership
-
-    @property
-    def progress(self) -> tuple[ProgressView, ...]:
-        """A leader's followers by id; of any other role nothing."""
-        role = self._state.role
-        if not isinstance(role, Leader):
-            return ()
-        return tuple(
-            ProgressView(
-                peer,
-                p.phase,
-                p.match_index,
-                p.next_index,
-                len(p.inflight),
-                p.inflight_bytes,
-                p.heard_ms,
-                peer in role.readmissions,
-            )
-            for peer, p in role.progress.items()
-        )
-
-    def entry_term(self, index: Index) -> Term | None:
-        """The term of the entry at `index`, the not yet durable ones included; None where the log does not reach."""
-        return self._state.log.term(index)
-
-    def entries(self, first: Index, last: Index) -> tuple[Entry, ...]:
-        """Entries first..last, both included, the not yet durable ones too."""
-        return self._state.log.entries(first, last, max_bytes=1 << 62)
+        self._handout = Handout(saved=hard_state, given_index=applied_index)
 
     @property
     def deadline_ms(self) -> int:
@@ -270,10 +184,7 @@ class Raft:
     def _persist(self, number: int) -> None:
         """Something is durable: a leader counts itself further, a candidate its own vote."""
         state = self._state
-        assert number <= self._number, f"Persisted({number}), the latest Ready is {self._number}"
-        self._persisted = max(self._persisted, number)
-        while self._saving and self._saving[0][0] <= number:
-            state.durable = self._saving.pop(0)[1]
+        state.durable = self._handout.persisted(number) or state.durable
         grown = state.log.persisted(number)
         match state.role:
             case Leader() if grown:
@@ -475,53 +386,12 @@ class Raft:
     def has_ready(self) -> bool:
         """Whether `ready` would have anything in it. Cheap enough to ask after every turn."""
         state = self._state
-        return (
-            bool(state.outbox)
-            or state.hard != self._saved
-            or state.log.has_unsaved
-            or self._given_index < state.commit_index
-            or self._given_standing != self._standing()
-            or (isinstance(state.role, Leader) and replication.has_due(state, state.role))
-        )
+        due = isinstance(state.role, Leader) and replication.has_due(state, state.role)
+        return due or self._handout.has_news(state)
 
     def ready(self) -> Ready:
         """All that the events since the last Ready ask for. Every one must be carried out, in the order of numbers."""
         state = self._state
-        self._number += 1
         if isinstance(state.role, Leader):
             replication.send_due(state, state.role)
-        hard_state = None
-        if state.hard != self._saved:
-            hard_state = self._saved = state.hard
-            self._saving.append((self._number, hard_state))
-        outbox, state.outbox = state.outbox, Outbox()
-        return Ready(
-            number=self._number,
-            send_now=tuple(outbox.send_now),
-            hard_state=hard_state,
-            entries=state.log.take_unsaved(self._number),
-            send_saved=tuple(outbox.send_saved),
-            committed=self._take_committed(),
-            commit_index=state.commit_index,
-            accepted=tuple(outbox.accepted),
-            refused=tuple(outbox.refused),
-            standing=self._take_standing(),
-            notes=tuple(outbox.notes),
-        )
-
-    def _take_committed(self) -> tuple[Entry, ...]:
-        """What the state machine has not been given: in order, each once, a bounded piece at a time."""
-        state = self._state
-        taken = state.log.entries(self._given_index + 1, state.commit_index, state.config.max_apply_bytes)
-        self._given_index += len(taken)
-        return taken
-
-    def _standing(self) -> Standing:
-        return Standing(self.role, self.leader, self.term)
-
-    def _take_standing(self) -> Standing | None:
-        standing = self._standing()
-        if standing == self._given_standing:
-            return None
-        self._given_standing = standing
-        return standing
+        return self._handout.take(state)

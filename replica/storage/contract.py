@@ -77,7 +77,7 @@ class JournalReplace:
 
 @dataclass(frozen=True, slots=True)
 class JournalTrim:
-    """Delete, per incarnation named, the records up to and including `seq` (-1: none). The counters stay (rules 3, 15)."""
+    """Delete, per incarnation named, the records up to and including `seq` (-1: none). Counters stay (rules 3, 15)."""
 
     through: Sequence[tuple[Incarnation, int]]
 

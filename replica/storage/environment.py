@@ -8,7 +8,8 @@ The traps of the library are all kept in this file:
   reads hold a gate, which only growing (and closing) takes from the other side.
 * A full disk comes as EIO, as a failed disk does. On EIO a probe file tells them apart: a disk on which nothing more
   fits is full (recoverable: nothing was written), one with room is broken, and then no commit is tried again ever,
-  since after a failed fsync nobody knows what is on the disk.
+  since after a failed fsync nobody knows what is on the disk. ENOSPC from an fsync counts as full, too: the pages it
+  was about belong to no commit yet, and the next transaction writes all of its own pages again.
 
 Left out: who calls from which thread (writer.py), what the values mean (log.py, journal.py, state.py).
 """
@@ -180,6 +181,8 @@ class Environment:
             self._env.reader_check()
 
     def _unreadable(self, problem: lmdb.Error) -> StoreError:
+        if self._failure is not None:  # LMDB lets nobody read either, once the head of the file is in doubt
+            return self._failure
         if isinstance(problem, _DAMAGED):
             return StoreDamaged(f"{self.folder}/data.mdb", f"its structure is damaged: {problem}")
         return StoreError(f"{self.folder}: cannot be read: {problem}")

@@ -10,6 +10,7 @@ from replica.cases.commands import (
     DecideConflict,
     EngageResource,
     Fact,
+    Opening,
     ReopenCase,
     TakeOver,
     TransferCase,
@@ -110,18 +111,20 @@ def test_one_closes_while_the_other_treats() -> None:
 
 
 def test_a_closing_and_a_reopening_apart() -> None:
-    """Neither comes back by itself nor wins by itself: the closing the re-opener had not seen stands, and is told."""
-    world, a, b = two_sites()
+    """Neither comes back by itself: the closing that the re-opener had not seen stands, and the re-opener is told."""
+    world, a, _ = two_sites()
     a.do(creation("c1", A, Fact("status", "CLOTURE", A)))
-    other_desk = a.operation(ReopenCase("c1"))
-    a.last -= 1
+    backup = (a.last, world.index)
     a.do(update("c1", Fact("status", "CLASSE", A)))
-    fresh = Site(A, a.incarnation, world, a.last, seen=other_desk.seen)
-    late = fresh.operation(ReopenCase("c1"))
-    assert world.verdict(late).kind is APPLIED
+    restored = Site(A, b"\7" * 16, world, seen=backup[1])
+    opening = Opening(a.incarnation, backup[0], a.incarnation)
+    assert world.verdict(restored.numbered(0, opening)).kind is APPLIED
+    assert restored.do(ReopenCase("c1")).kind is SUPERSEDED
+    assert not world.case().open
+    assert past(world.case(), "status") == ["CLOTURE", "ACTIF"]
+    restored.heal()
+    assert restored.do(ReopenCase("c1")).kind is APPLIED
     assert world.case().open
-    assert b.do(update("c1", Fact("origin", "15"))).kind is MERGED
-    assert past(world.case(), "status")[-1] == "CLASSE"
 
 
 def test_the_owner_changes_while_the_other_writes() -> None:

@@ -173,6 +173,18 @@ def test_vote_once_refuses_a_second_candidate_in_one_term() -> None:
         once.votes(1, term=2, candidate=2)
 
 
+def test_vote_once_binds_through_an_emptied_disk_but_for_own_candidacies() -> None:
+    """A candidacy ends with the life that forgot it; a vote for another may have elected it, and stays given."""
+    once = VoteOnce()
+    once.votes(1, term=2, candidate=1)
+    once.votes(1, term=3, candidate=2)
+    once.loses_store(1)
+    once.votes(1, term=2, candidate=3)
+
+    with pytest.raises(InvariantViolated, match="node 1 voted twice in term 3"):
+        once.votes(1, term=3, candidate=3)
+
+
 def test_vote_once_refuses_the_vote_of_a_node_that_lost_its_store() -> None:
     """D10: it cannot know whom it voted for."""
     with pytest.raises(InvariantViolated, match="node 1 votes without knowing its votes"):

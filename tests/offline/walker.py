@@ -27,7 +27,7 @@ CUTS: Profile = {**DAILY, "cut": 2, "connect": 3}
 CRASHES: Profile = {**CUTS, "crash": 2, "fill": 1}
 RESTORES: Profile = {**CRASHES, "back up": 2, "restore": 1, "wipe": 1, "jump": 1}
 CLONES: Profile = {**CRASHES, "back up": 2, "clone": 2}
-TAKE_OVERS: Profile = {**CUTS, "take over": 1, "hand back": 1, "crash": 1}
+TAKE_OVERS: Profile = {**CUTS, "hear": 4, "take over": 3, "hand back": 2, "crash": 1}
 EVERYTHING: Profile = {**RESTORES, **CLONES, **TAKE_OVERS}
 PROFILES: dict[str, Profile] = {
     "cuts": CUTS,

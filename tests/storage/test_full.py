@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 import lmdb
 import pytest
@@ -155,6 +155,26 @@ def test_a_failed_commit_is_never_tried_again(small: LmdbStore, monkeypatch: pyt
     small.state.flush({}, (1, 1), {})  # another environment, another file
 
 
+def test_after_a_failed_commit_reading_fails_in_the_same_words(
+    small: LmdbStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where LMDB refuses reads as well (the head of the file is in doubt), it is the same failure, not a new one."""
+    monkeypatch.setattr(environment_module, "PROBE_BYTES", 4096)
+    with monkeypatch.context() as patch:
+        patch.setattr(Environment, "_write_once", raising(lmdb.PanicError, -30795))
+        with pytest.raises(StorageFailed):
+            small.log.save(None, entries(1, 1))
+
+    def panic(_: Environment) -> NoReturn:
+        raise lmdb.PanicError("mdb_txn_renew")
+
+    monkeypatch.setattr(Environment, "_begin_read", panic)
+    with pytest.raises(StorageFailed, match="what is on the disk is unknown"):
+        small.log.hard_state()
+    with pytest.raises(StorageFailed, match="what is on the disk is unknown"):
+        small.journal.read()
+
+
 def test_a_damaged_structure_is_not_called_a_failed_disk(small: LmdbStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has another cure: the node is rebuilt from its peers."""
     with monkeypatch.context() as patch:
@@ -257,3 +277,45 @@ def test_a_file_that_may_not_grow_is_recovered_from(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     check_recovery(done, tmp_path / "store")
+
+
+SAVER = """
+import sys
+from pathlib import Path
+from replica.errors import StorageFailed
+from replica.raft.types import Entry, EntryKind, HardState
+from replica.storage import Identity, open_store
+
+me = Identity("lifeline", "zone-a", "zone", "0" * 32)
+with open_store(Path(sys.argv[1]), me, create=False) as store:
+    acknowledged = 0
+    failures = 0
+    for index in range(1, 30):
+        try:
+            store.log.save(HardState(index, 1), [Entry(acknowledged + 1, 1, EntryKind.DATA, b"x")])
+            acknowledged += 1
+        except StorageFailed:
+            failures += 1
+    store.state.flush({b"other": b"environment"}, (1, 1), {})
+print(acknowledged, failures)
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to make one system call fail")
+def test_an_fsync_that_fails_once_is_the_last(tmp_path: Path) -> None:
+    """The kernel returns EIO once (D3): everything before it is there, nothing after it was acknowledged."""
+    open_store(tmp_path / "store", ME, create=True).close()
+    done = subprocess.run(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=fdatasync:error=EIO:when=12", sys.executable, "-c",
+         SAVER, str(tmp_path / "store")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "ptrace" in done.stderr:
+        pytest.skip("no permission to trace here")
+    assert done.stderr == ""
+    acknowledged, failures = map(int, done.stdout.split())
+    assert (0 < acknowledged < 29, acknowledged + failures) == (True, 29)
+    with open_store(tmp_path / "store", ME, create=False) as found:
+        assert (found.log.last_index(), found.log.hard_state()) == (acknowledged, HardState(acknowledged, 1))
+        assert found.state.applied() == (1, 1)
