@@ -33,7 +33,7 @@ from replica.cases.commands import (
 from replica.cases.engagement import decide_engagement, engage, order_release
 from replica.cases.fields import FIELDS, Field, Rule
 from replica.cases.levels import FIRST_LEVEL
-from replica.cases.merge import RULES
+from replica.cases.merge import RULES, by_log, keep_all, values_differ
 from replica.cases.owners import CLOSED_STATUSES, decide_owner, refresh_status, reopen, say_status, status_key, transfer
 from replica.cases.reports import VOCABULARY, take_step
 from replica.cases.state import NUMBER, ORGANISATION, Organisation, Slot
@@ -274,10 +274,14 @@ def _decided(act: Act, target: Target, field: Field, key: str, value: str) -> No
         return
     slot = slot_of(act, target, field, key)
     seen, unseen = split(act, slot.siblings)
-    # Rule 11 for the decision as for any write: what the person had not seen stays beside it. `first` alone would never
-    # let a seen value go, so a decision on it goes by replacement.
-    rule = RULES[Rule.ANSWER if field.rule is Rule.FIRST else field.rule]
-    settle(act, target, field, key, slot, rule(seen, unseen, act.held(value, target.authority)))
+    new = act.held(value, target.authority)
+    # Rule 11 for the decision as for any write: what the person had not seen stays beside it. The rule `first` by itself
+    # never lets a seen value go, so a decision about such a field goes by what it has in common with the others.
+    if field.rule is Rule.FIRST:
+        outcome = keep_all(seen, unseen, new, field.rule.value, values_differ, by_log)
+    else:
+        outcome = RULES[field.rule](seen, unseen, new)
+    settle(act, target, field, key, slot, outcome)
     refresh_status(act, target)
 
 

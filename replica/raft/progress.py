@@ -43,6 +43,8 @@ class Sign(Enum):
     """Its process or the connection is gone, and all that was on the way with it."""
     COMPACTED = "compacted"
     """What it needs next is no longer in our log."""
+    FORGOT = "forgot"
+    """It lost its store (D10)."""
     DELIVERED = "delivered"
     """The transfer of a snapshot ended, well or not: ask where it stands."""
 
@@ -52,12 +54,15 @@ TRANSITIONS: dict[tuple[Phase, Sign], Phase] = {
     (Phase.PROBE, Sign.REJECTED): Phase.PROBE,
     (Phase.PROBE, Sign.OVERDUE): Phase.PROBE,
     (Phase.PROBE, Sign.LOST): Phase.PROBE,
+    (Phase.PROBE, Sign.FORGOT): Phase.PROBE,
     (Phase.PROBE, Sign.COMPACTED): Phase.SNAPSHOT,
     (Phase.REPLICATE, Sign.REJECTED): Phase.PROBE,
     (Phase.REPLICATE, Sign.OVERDUE): Phase.PROBE,
     (Phase.REPLICATE, Sign.LOST): Phase.PROBE,
+    (Phase.REPLICATE, Sign.FORGOT): Phase.PROBE,
     (Phase.REPLICATE, Sign.COMPACTED): Phase.SNAPSHOT,
     (Phase.SNAPSHOT, Sign.LOST): Phase.PROBE,
+    (Phase.SNAPSHOT, Sign.FORGOT): Phase.PROBE,
     (Phase.SNAPSHOT, Sign.DELIVERED): Phase.PROBE,
 }
 
@@ -152,13 +157,10 @@ class Progress:
         return oldest_ms is not None and now_ms - oldest_ms >= patience_ms
 
     def forget(self, next_index: Index) -> None:
-        """It lost its store: nothing it said before holds (D10). Ask from the start of all knowledge."""
+        """It lost its store: nothing it said before holds (D10). The answer to an Append at `next_index` tells the rest."""
         self.match_index = 0
         self.told_commit = 0
-        self.phase = Phase.PROBE
-        self.probe_sent_ms = None
-        self.inflight.clear()
-        self.inflight_bytes = 0
+        self.sees(Sign.FORGOT)
         self.next_index = next_index
 
 

@@ -15,11 +15,10 @@ from replica.cases.operations import Batch, HybridTime, Operation, OperationId
 from replica.cases.records import Empty, Overlay
 from replica.cases.state import CONFLICT
 from replica.cases.verdicts import VerdictKind
-from tests.cases.histories import CASES, VEHICLES, Played, histories, payloads, play
+from tests.cases.histories import CASES, VEHICLES, Played, Step, histories, payloads, play
 from tests.cases.world import FIRE, NOON, A, B, C, creation, three_sites, update
 
 many = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-Step = tuple[str, int, object, str]
 
 
 def contents(records: Overlay) -> dict[bytes, bytes]:

@@ -22,7 +22,7 @@ from chaos.world.world import World
 from replica.raft.ready import Ready
 from replica.raft.types import NOBODY, Entry, HardState
 
-SEEDS = 60
+SEEDS = 45
 
 
 @pytest.fixture(scope="module")

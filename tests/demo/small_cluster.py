@@ -70,7 +70,7 @@ def build(folder: Path) -> tuple[Ledger, list[Decided]]:
 
 def _own(site: str, verdicts: dict[OperationId, Verdict]) -> dict[bytes, bytes]:
     """A site's local table: index and verdict of each of its operations."""
-    return {decision_key(id): bytes(8) + encode_verdict(one) for id, one in verdicts.items() if id.site == site}
+    return {decision_key(name): bytes(8) + encode_verdict(one) for name, one in verdicts.items() if name.site == site}
 
 
 def _ledger(verdicts: dict[OperationId, Verdict]) -> Ledger:

@@ -1,4 +1,4 @@
-"""The audit reads stores from disk and finds each way in which they can betray a receipt; and nothing where they do not."""
+"""The audit reads stores from disk and finds each way in which they can betray a receipt, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-from small_cluster import CASE, SITES, build, callers_operations, operations, plan
 
 from replica.cases import keys
 from replica.cases.operations import OperationId
@@ -19,6 +18,7 @@ from replica.runtime.site import decision_key
 from replica.storage import open_store, peek_identity
 from replica.wire.client import Receipt
 from replica.wire.operation_codec import encode_verdict
+from tests.demo.small_cluster import CASE, SITES, build, callers_operations, operations, plan
 
 LAST = operations()[-1].id
 

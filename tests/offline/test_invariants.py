@@ -1,0 +1,107 @@
+"""I1 to I9 of docs/offline.md, on the shipped core and the shipped state machine, in the worst world (world.py).
+
+Set REPLICA_THOROUGH=20 for twenty times as many; `python -m tests.offline.walker 2000` walks without end.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from tests.offline import ruins
+from tests.offline.invariants import Broken, check_healed
+from tests.offline.walker import EVERYTHING, PROFILES, do, walk
+from tests.offline.world import Ruin, World
+
+THOROUGH = int(os.environ.get("REPLICA_THOROUGH", "1"))
+WALKS = 15 * THOROUGH
+
+
+class WorstWorld(RuleBasedStateMachine):
+    """Every step there is, in any order; after the last one everything is healed and looked at once more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+
+    @rule(
+        step=st.sampled_from(sorted(EVERYTHING)),
+        phys=st.integers(0, 2),
+        passes_ms=st.sampled_from((1, 40, 300)),
+        chance=st.randoms(use_true_random=False),
+    )
+    def step(self, step: str, phys: int, passes_ms: int, chance: random.Random) -> None:
+        self.world.now_ms += passes_ms
+        do(self.world, step, phys, chance)
+
+    def teardown(self) -> None:
+        self.world.heal()
+        check_healed(self.world)
+
+
+TestWorstWorld = WorstWorld.TestCase
+TestWorstWorld.settings = settings(
+    max_examples=40 * THOROUGH,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=THOROUGH == 1,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_every_invariant_holds_on_random_walks(name: str) -> None:
+    """I1 to I9 hold after every step of long walks through cuts, crashes, restores, clones and take-overs."""
+    for seed in range(WALKS):
+        walk(seed, PROFILES[name], steps=100)
+
+
+def test_walks_reach_what_they_are_for() -> None:
+    """The walks are no stroll: they end in conflicts, drains, fenced processes and restored stores, and agree on most."""
+    worlds = [walk(seed, PROFILES[name], steps=100) for name in ("clones", "restores") for seed in range(8)]
+    boxes = [box for world in worlds for box in world.boxes]
+    assert sum(box.drained for box in boxes) >= 2
+    assert sum(box.core.fenced for box in boxes) >= 4
+    assert sum(box.core.restored for box in boxes) >= 8
+    kinds = {verdict.kind.value for world in worlds for times in world.decided.values() for _, verdict in times}
+    assert {"applied", "merged", "conflict"} <= kinds
+    assert sum(len(world.receipted) for world in worlds) >= 50
+
+
+Broke = Callable[[], AbstractContextManager[Ruin]]
+
+
+@pytest.mark.parametrize(
+    ("broke", "profile", "names"),
+    [
+        (ruins.no_order, "cuts", {"I2", "I5"}),
+        (ruins.trim_at_the_feed, "crashes", {"I3", "I6"}),
+        (ruins.counted_incarnations, "restores", {"I5"}),
+        (ruins.view_without_gate, "cuts", {"I3"}),
+        (ruins.early_receipts, "crashes", {"I1", "I3"}),
+        (ruins.no_seen_test, "cuts", {"I3", "I4"}),
+        (ruins.no_drain, "clones", {"I1", "I9"}),
+        (ruins.no_replacing, "restores", {"I1", "I9"}),
+        (ruins.old_epochs_decide, "take-overs", {"I8"}),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_broken_rule_is_caught(broke: Broke, profile: str, names: set[str]) -> None:
+    """Leave one rule out, and the invariant that needs it is found broken."""
+    found = None
+    for seed in range(150):
+        with broke() as ruin:
+            try:
+                walk(seed, PROFILES[profile], ruin=ruin)
+            except Broken as broken:
+                found = broken.name
+        if found in names:
+            return
+    pytest.fail(f"150 walks found {found}, expected one of {sorted(names)}")
