@@ -11,9 +11,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from tests.offline import ruins
 from tests.offline.invariants import Broken, check_healed
@@ -21,15 +21,15 @@ from tests.offline.walker import EVERYTHING, PROFILES, do, walk
 from tests.offline.world import Ruin, World
 
 THOROUGH = int(os.environ.get("REPLICA_THOROUGH", "1"))
-WALKS = 15 * THOROUGH
+WALKS = 40 * THOROUGH
 
 
 class WorstWorld(RuleBasedStateMachine):
     """Every step there is, in any order; after the last one everything is healed and looked at once more."""
 
-    def __init__(self) -> None:
+    def __init__(self, ruin: Ruin | None = None) -> None:
         super().__init__()
-        self.world = World()
+        self.world = World(ruin)
 
     @rule(
         step=st.sampled_from(sorted(EVERYTHING)),
@@ -46,10 +46,17 @@ class WorstWorld(RuleBasedStateMachine):
         check_healed(self.world)
 
 
+def test_the_stateful_test_catches_a_broken_rule_too() -> None:
+    """What hypothesis drives is the same world: it finds a view without its gate."""
+    quick = settings(TestWorstWorld.settings, phases=(Phase.generate,), database=None)
+    with ruins.view_without_gate() as ruin, pytest.raises(Broken, match="I3"):
+        run_state_machine_as_test(lambda: WorstWorld(ruin), settings=quick)  # type: ignore[no-untyped-call]
+
+
 TestWorstWorld = WorstWorld.TestCase
 TestWorstWorld.settings = settings(
-    max_examples=40 * THOROUGH,
-    stateful_step_count=40,
+    max_examples=150 * THOROUGH,
+    stateful_step_count=60,
     deadline=None,
     derandomize=THOROUGH == 1,
     suppress_health_check=list(HealthCheck),
@@ -64,7 +71,7 @@ def test_every_invariant_holds_on_random_walks(name: str) -> None:
 
 
 def test_walks_reach_what_they_are_for() -> None:
-    """The walks are no stroll: they end in conflicts, drains, fenced processes and restored stores, and agree on most."""
+    """The walks are no stroll: they meet conflicts, drains, fenced processes and restored stores, and agree on most."""
     worlds = [walk(seed, PROFILES[name], steps=100) for name in ("clones", "restores") for seed in range(8)]
     boxes = [box for world in worlds for box in world.boxes]
     assert sum(box.drained for box in boxes) >= 2

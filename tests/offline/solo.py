@@ -1,0 +1,190 @@
+"""One core, and the test in the place of disk, line and zones: what goes in, and exactly what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from replica.cases import machine
+from replica.cases.commands import AddNote, ChangePriority, Fact, Opening, Payload, Report, Subject
+from replica.cases.operations import Batch, HybridTime, Operation, OperationId
+from replica.cases.verdicts import Effects, Verdict
+from replica.offline import events
+from replica.offline.core import SiteConfig, SiteCore
+from replica.offline.events import Todo
+from tests.offline.world import NOON, A, B, Memory
+
+LIFE = bytes([7] * 16)
+CASE = f"{A}.case1"
+ReceiptT = TypeVar("ReceiptT", bound=events.Receipt)
+
+
+def note(text: str = "breathing") -> AddNote:
+    return AddNote(CASE, text, text)
+
+
+def report(case: str = CASE, owner: str = A) -> Report:
+    return Report(f"m-{case}", "RS-EDA", owner, (Subject("case", case, (Fact("owner", owner),), owner, creates=True),))
+
+
+class Solo:
+    """`now_ms` is the test's clock. `zone` is the agreed state; `base` the site's copy of it."""
+
+    def __init__(
+        self,
+        *,
+        life: bytes = LIFE,
+        journal: Sequence[Operation] = (),
+        latest: tuple[bytes, int] | None = None,
+        config: SiteConfig | None = None,
+        damaged: Sequence[tuple[bytes, int]] = (),
+        zone: Memory | None = None,
+        index: int = 0,
+        zone_ms: int = 0,
+        knows_case: bool = True,
+    ) -> None:
+        self.now_ms = 1000
+        self.tokens = 0
+        self.zone = Memory() if zone is None else zone
+        self.index = index
+        self.local: dict[OperationId, tuple[int, Verdict]] = {}
+        self.done: list[Todo] = []
+        if knows_case and zone is None:
+            self.partner(Opening(None, 0, None), 0)
+            self.partner(report(), 1)
+        self.base = Memory(dict(self.zone.records))
+        self.core = SiteCore(
+            site=A,
+            incarnation=life,
+            base=self.base,
+            applied=(self.index, 1),
+            journal=list(journal),
+            latest=latest,
+            config=config or SiteConfig(),
+            now_ms=self.now_ms,
+            decided=self.local.get,
+            damaged=damaged,
+            zone_ms=zone_ms,
+        )
+        self.work()
+
+    # --- the core's side ---
+
+    def step(self, event: events.Event) -> list[Todo]:
+        self.core.step(event)
+        return self.work()
+
+    def work(self) -> list[Todo]:
+        """Take every Todo there is."""
+        taken = []
+        while self.core.has_todo():
+            taken.append(self.core.todo())
+        self.done += taken
+        for todo in taken:
+            self.local.update({one.operation: (one.index, one.verdict) for one in todo.decisions})
+        return taken
+
+    def issue(self, payload: Payload | None = None, budget_ms: int = 250, wall_ms: int = NOON, key: str = "") -> int:
+        self.tokens += 1
+        said = note(f"n{self.tokens}") if payload is None else payload
+        self.step(events.Issue(self.now_ms, wall_ms, self.tokens, said, "arm", budget_ms, key=key))
+        return self.tokens
+
+    def journalled(self) -> list[Todo]:
+        """The last write asked for is durable, and those that follow from that."""
+        taken: list[Todo] = []
+        while (number := self._unwritten()) > 0:
+            taken += self.step(events.Journalled(self.now_ms, number))
+            self._written = number
+        return taken
+
+    _written = 0
+
+    def _unwritten(self) -> int:
+        """The number of the write under way; 0 for none."""
+        asked = [todo.number for todo in self.done if todo.journal or todo.rewrite]
+        return asked[-1] if asked and asked[-1] > self._written else 0
+
+    def refused(self) -> list[Todo]:
+        number = self._unwritten()
+        self._written = number
+        return self.step(events.JournalRefused(self.now_ms, number, "the disk is full"))
+
+    def pass_ms(self, ms: int) -> list[Todo]:
+        self.now_ms += ms
+        return self.step(events.Tick(self.now_ms))
+
+    def line_up(self) -> list[Todo]:
+        return self.step(events.LineUp(self.now_ms, 1))
+
+    def hear(self, term: int = 1) -> list[Todo]:
+        return self.step(events.Heard(self.now_ms, term, self.index, NOON + self.now_ms))
+
+    def cut(self) -> list[Todo]:
+        taken = self.step(events.LineDown(self.now_ms, 1, True))
+        return taken + self.step(events.AllClosed(self.now_ms))
+
+    def connected(self) -> Solo:
+        """Opened, heard, and its opening agreed."""
+        self.journalled()
+        self.line_up()
+        self.hear()
+        self.agree(*self.sent())
+        return self
+
+    # --- what came out ---
+
+    @property
+    def journal(self) -> list[Operation]:
+        """Every record asked to be journalled, in order."""
+        return [operation for todo in self.done for operation in todo.journal]
+
+    def sent(self) -> list[Operation]:
+        """Every operation sent, in order, repeats included."""
+        return [operation for todo in self.done for operation in todo.send]
+
+    def forget(self) -> None:
+        """Look only at what comes from here on."""
+        self.done = [Todo(self._written, journal=self.journal[-1:])] if self._unwritten() == 0 else self.done[-1:]
+
+    def receipts(self, kind: type[ReceiptT]) -> list[ReceiptT]:
+        return [one for todo in self.done for one in todo.receipts if isinstance(one, kind)]
+
+    def notes(self) -> list[str]:
+        return [text for todo in self.done for text in todo.notes]
+
+    def trims(self) -> list[tuple[bytes, int]]:
+        return [one for todo in self.done for one in todo.trim]
+
+    # --- the zones' side ---
+
+    def partner(self, payload: Payload, seq: int) -> Effects:
+        """Another site's operation is agreed, unseen by this one."""
+        ident = OperationId(B, bytes([9] * 16), seq)
+        return self.take(Operation(ident, 1, 0, HybridTime(NOON), NOON, "partner", payload))
+
+    def take(self, operation: Operation) -> Effects:
+        self.index += 1
+        effects = machine.apply(self.zone, Batch(NOON + self.now_ms, 1, (operation,)), self.index, 1)
+        self.zone.change(effects.changes)
+        return effects
+
+    def feed(self, effects: Effects) -> list[Todo]:
+        self.base.change(effects.changes)
+        return self.step(events.Arrived(self.now_ms, effects))
+
+    def agree(self, *operations: Operation) -> list[Todo]:
+        """The log takes them, and the feed brings it."""
+        return [todo for operation in operations for todo in self.feed(self.take(operation))]
+
+    def replaced(self) -> list[Todo]:
+        self.base.records.clear()
+        self.base.records.update(self.zone.records)
+        return self.step(events.Replaced(self.now_ms, self.index, 1))
+
+    def flush(self) -> list[Todo]:
+        return self.step(events.Flushed(self.now_ms, self.core.applied[0]))
+
+
+def priority(value: str) -> ChangePriority:
+    return ChangePriority(CASE, value)

@@ -1,0 +1,107 @@
+"""Readies become saves: one at a time, merged in between, and nothing leaves before what it rests on is durable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from replica.errors import StorageFull
+from replica.raft.messages import AppendReply, Message
+from replica.raft.ready import Ready
+from replica.raft.types import Entry, EntryKind, HardState
+from replica.runtime.saving import Saving
+from replica.storage import LogSave
+
+
+class Disk:
+    """Writes when told to, or says it is full."""
+
+    def __init__(self) -> None:
+        self.jobs: list[tuple[LogSave, Callable[[Exception | None], None]]] = []
+
+    def write(self, job: LogSave, done: Callable[[Exception | None], None]) -> None:
+        self.jobs.append((job, done))
+
+
+def reply(index: int) -> Message:
+    return AppendReply(2, 1, 1, True, index)
+
+
+def entries(first: int, last: int, term: int = 1) -> tuple[Entry, ...]:
+    return tuple(Entry(index, term, EntryKind.DATA, b"x") for index in range(first, last + 1))
+
+
+def ready(
+    number: int, *, save: tuple[Entry, ...] = (), hard: HardState | None = None, say: tuple[Message, ...] = ()
+) -> Ready:
+    return Ready(number, (), hard, save, say, (), 0, (), (), None, ())
+
+
+def ignore(problem: Exception | None) -> None:
+    """A completion nobody waits for."""
+
+
+def test_a_ready_with_nothing_to_save_leaves_at_once_when_nothing_is_unsaved() -> None:
+    """There is nothing it could rest on."""
+    saving = Saving(Disk().write)
+    assert saving.add(ready(1, say=(reply(0),))) == (reply(0),)
+
+
+def test_what_must_not_leave_before_the_save_leaves_after_it() -> None:
+    """Votes and replies are promises."""
+    disk = Disk()
+    saving = Saving(disk.write)
+    assert saving.add(ready(1, save=entries(1, 2), say=(reply(2),))) == ()
+    assert saving.start(ignore)
+    assert saving.finish() == (1, (reply(2),))
+
+
+def test_a_ready_without_a_save_waits_for_the_save_before_it() -> None:
+    """ "Of this Ready and of all before it": the order of the numbers holds."""
+    saving = Saving(Disk().write)
+    saving.add(ready(1, save=entries(1, 1)))
+    saving.start(ignore)
+    assert saving.add(ready(2, say=(reply(1),))) == ()
+    assert saving.finish() == (1, (reply(1),))
+
+
+def test_what_came_during_a_save_is_one_save_more() -> None:
+    """Three Readies, two writes."""
+    disk = Disk()
+    saving = Saving(disk.write)
+    saving.add(ready(1, save=entries(1, 1)))
+    saving.start(ignore)
+    saving.add(ready(2, save=entries(2, 2), hard=HardState(1, 1), say=(reply(2),)))
+    saving.add(ready(3, save=entries(3, 3), hard=HardState(2, 2), say=(reply(3),)))
+    assert not saving.start(ignore)
+    assert saving.finish() == (1, ())
+    saving.start(ignore)
+    assert disk.jobs[1][0] == LogSave(HardState(2, 2), entries(2, 3), 0)
+    assert saving.finish() == (3, (reply(2), reply(3)))
+
+
+def test_newer_entries_replace_what_waits_from_their_first_index_on() -> None:
+    """A truncation is a save, merged or not."""
+    disk = Disk()
+    saving = Saving(disk.write)
+    saving.add(ready(1, save=entries(1, 1)))
+    saving.start(ignore)
+    saving.add(ready(2, save=entries(2, 5, term=1)))
+    saving.add(ready(3, save=entries(4, 4, term=2)))
+    saving.finish()
+    saving.start(ignore)
+    assert disk.jobs[1][0].entries == (*entries(2, 3, term=1), *entries(4, 4, term=2))
+
+
+def test_a_full_disk_is_tried_again_with_the_same_save_and_nothing_overtakes_it() -> None:
+    """Nothing that came later can be on disk before it, and nothing is said meanwhile."""
+    disk = Disk()
+    problems: list[Exception | None] = []
+    saving = Saving(disk.write)
+    saving.add(ready(1, save=entries(1, 1), say=(reply(1),)))
+    saving.start(problems.append)
+    disk.jobs[0][1](StorageFull("full"))
+    assert saving.add(ready(2, save=entries(2, 2))) == ()
+    assert not saving.start(ignore)
+    saving.again(problems.append)
+    assert disk.jobs[1][0] == disk.jobs[0][0]
+    assert saving.finish() == (1, (reply(1),))
