@@ -47,8 +47,8 @@ async def run_demo(options: Options, watch: Watcher) -> tuple[DemoResult, Shown]
     """
     options.check()
     messages = find(options.messages)
-    parsed = [_parse(message) for message in messages]
-    candidates = list(_candidates(parsed))
+    parsed = [parse(message) for message in messages]
+    candidates = list(candidates_of(parsed))
     voices = spread(candidates, options.sites, random.Random(options.seed))
     turns = [_turn(*one, voices) for one in zip(messages, parsed, candidates, strict=True)]
     watch.total(len(turns))
@@ -116,8 +116,8 @@ def _check_victim(options: Options, plan: Plan) -> None:
         raise ConfigError("--also-kill", f"{options.also_kill!r} is none of {', '.join((*KILL_WHO, *nodes))}")
 
 
-def _parse(message: Message) -> Parsed | None:
-    """What it says; None where it is refused (the site will say why)."""
+def parse(message: Message) -> Parsed | None:
+    """What a message says; None where it is refused (the site will say why)."""
     try:
         return read(message.data, default_sender=None)
     except InvalidMessage:
@@ -129,7 +129,7 @@ def _reports(parsed: Parsed | None) -> tuple[Report, ...]:
     return tuple(content.outcome for content in contents if isinstance(content.outcome, Report))
 
 
-def _candidates(parsed: Iterable[Parsed | None]) -> Iterator[tuple[str, ...]]:
+def candidates_of(parsed: Iterable[Parsed | None]) -> Iterator[tuple[str, ...]]:
     """For each message whom it could come from, the likeliest first: its envelope says so; else the owner of its case,
     as far as the messages before it have named one; else what its content hints at."""
     owners: dict[str, str] = {}

@@ -157,7 +157,7 @@ class Progress:
         return oldest_ms is not None and now_ms - oldest_ms >= patience_ms
 
     def forget(self, next_index: Index) -> None:
-        """It lost its store: nothing it said before holds (D10). The answer to an Append at `next_index` tells the rest."""
+        """It lost its store: nothing it said before holds (D10). Ask at `next_index`; its answer says where to go."""
         self.match_index = 0
         self.told_commit = 0
         self.sees(Sign.FORGOT)

@@ -92,8 +92,6 @@ _HARD_STATE = Struct(">QQB")
 _PAIR = Struct(">QQ")
 _COUNTER = Struct(">QQQ")
 
-ENTRY_OVERHEAD = SUM_BYTES + _ENTRY.size
-
 
 def encode_entry(entry: Entry) -> bytes:
     """The sealed value of an entry, to be stored under its index."""

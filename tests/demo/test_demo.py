@@ -14,7 +14,7 @@ from replica.demo.command import write_json
 from replica.demo.messages import find
 from replica.demo.options import Options
 from replica.demo.result import DemoResult, Shown
-from replica.demo.run import _candidates, _parse, run_demo
+from replica.demo.run import candidates_of, parse, run_demo
 from replica.demo.stores import read_stores
 from replica.demo.supervisor import Plan, SitePlan
 from replica.demo.voices import spread
@@ -23,7 +23,25 @@ from replica.hubsante.decode import read
 from replica.storage import peek_identity
 from tests.demo.small_cluster import SITES, plan
 
-AGREED_FIELDS = ["messages", "operations", "agreed", "journalled", "verdicts", "verdicts_total", "lost", "duplicated", "refused_messages", "digests_equal", "conflicts_open", "failover_ms", "cut_off_detected_ms", "longest_submit_ms", "reconcile_ms", "seconds", "ok"]
+AGREED_FIELDS = [
+    "messages",
+    "operations",
+    "agreed",
+    "journalled",
+    "verdicts",
+    "verdicts_total",
+    "lost",
+    "duplicated",
+    "refused_messages",
+    "digests_equal",
+    "conflicts_open",
+    "failover_ms",
+    "cut_off_detected_ms",
+    "longest_submit_ms",
+    "reconcile_ms",
+    "seconds",
+    "ok",
+]
 
 
 class Silent:
@@ -108,7 +126,7 @@ async def test_an_option_that_cannot_be_played_is_refused_by_name(change: dict[s
 async def test_stores_are_never_played_over(tmp_path: Path) -> None:
     """A data folder that holds something is refused."""
     (tmp_path / "something").write_bytes(b"x")
-    with pytest.raises(ConfigError, match="^--data: "):
+    with pytest.raises(ConfigError, match=r"^--data: "):
         await run_demo(Options(data=tmp_path), Silent())
 
 
@@ -155,8 +173,8 @@ def test_the_same_words_with_another_remark_are_another_message() -> None:
 
 def test_a_bare_message_comes_from_the_owner_that_earlier_ones_named() -> None:
     """Its case's number says another organisation; the message that created the case said who owns it."""
-    parsed = [_parse(message) for message in find(None)]
-    candidates = list(_candidates(parsed))
+    parsed = [parse(message) for message in find(None)]
+    candidates = list(candidates_of(parsed))
     assert len(candidates) == len(parsed)
     assert all(candidates), "a story message that could come from nobody"
     creation = b"""{"createCaseHealth": {"caseId": "fr.fire.sis044.1", "creation": "2026-01-01T10:00:00+01:00",
@@ -165,7 +183,7 @@ def test_a_bare_message_comes_from_the_owner_that_earlier_ones_named() -> None:
         read(creation, default_sender=None),
         read(note_report("fr.fire.sis044.1", SITES[1], "x"), default_sender=None),
     )
-    alone, after = next(_candidates([second])), list(_candidates([first, second]))[1]
+    alone, after = next(candidates_of([second])), list(candidates_of([first, second]))[1]
     assert alone[0] != "fr.health.samu440"
     assert after[0] == "fr.health.samu440"
     assert spread([after], 1, random.Random(1)).choose(after) == ("fr.health.samu440", "fr.health.samu440")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from replica.storage import LmdbStore, open_store
+from replica.storage.environment import COMMITS_PER_READER_CHECK
 from replica.storage.log import ENTRIES_PER_COMPACTION
 
 from .battery import ME, UNLIMITED, entries, entry
@@ -100,6 +103,35 @@ def test_a_crash_in_the_middle_of_a_compaction_is_harmless(tmp_path: Path) -> No
         assert store.log.entries(1001, 3000, UNLIMITED) == tuple(entries(1001, 3000))
         store.log.compact(2600)
         assert store.log.first_index() == 2601
+
+
+READER = """
+import sys
+from pathlib import Path
+from replica.storage import open_store, peek_identity
+
+path = Path(sys.argv[1])
+store = open_store(path, peek_identity(path), create=False, read_only=True)
+with store._state_env.read() as txn:
+    print(store.state.__class__.__name__, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.processes
+def test_a_reading_process_that_was_killed_is_cleared_away(store: LmdbStore) -> None:
+    """Its place in LMDB's table would keep the pages of its moment alive for ever."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", READER, str(store.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "LmdbState\n"
+        process.kill()
+    assert str(process.pid) in store._state_env._env.readers()
+    for number in range(COMMITS_PER_READER_CHECK):
+        store.state.flush({}, (number, 1), {})
+    assert str(process.pid) not in store._state_env._env.readers()
 
 
 def test_every_commit_is_synced(store: LmdbStore) -> None:
