@@ -34,12 +34,14 @@ from replica.cases.engagement import decide_engagement, engage, order_release
 from replica.cases.fields import FIELDS, Field, Rule
 from replica.cases.levels import FIRST_LEVEL
 from replica.cases.merge import RULES, by_log, keep_all, values_differ
-from replica.cases.owners import CLOSED_STATUSES, decide_owner, refresh_status, reopen, say_status, status_key, transfer
+from replica.cases.owners import CLOSED_STATUSES, decide_owner, reopen, say_status, status_key, transfer
 from replica.cases.reports import VOCABULARY, take_step
 from replica.cases.state import NUMBER, ORGANISATION, Organisation, Slot
 from replica.cases.subjects import (
     CASE,
+    RESOURCE,
     Target,
+    change_head,
     find,
     open_subject,
     propose,
@@ -248,8 +250,11 @@ def _decide(act: Act, command: DecideConflict) -> Verdict:
     words = VOCABULARY.get((command.subject, command.field))
     if words is not None and command.value not in words:
         return refused(f"{command.field} is {command.value!r}, not one of {' '.join(words)}")
-    if field.rule not in _CONFLICTING and not slot_of(act, target, field, key).proposed:
-        return refused(f"{command.field} has nothing to decide: its rule ({field.rule.value}) settles it")
+    if key and not field.keyed:
+        return refused(f"{command.field} takes no key, but has {key!r}")
+    slot = slot_of(act, target, field, key)
+    if not slot.proposed and not (slot.siblings and field.rule in _CONFLICTING):
+        return refused(f"{command.field} of {command.id} has nothing to decide (its rule: {field.rule.value})")
     if not (target.authority or is_nobodys(act.draft, target.head)):
         propose(act, target, field, key, command.value, field.rule.value)
     else:
@@ -275,14 +280,15 @@ def _decided(act: Act, target: Target, field: Field, key: str, value: str) -> No
     slot = slot_of(act, target, field, key)
     seen, unseen = split(act, slot.siblings)
     new = act.held(value, target.authority)
-    # Rule 11 for the decision as for any write: what the person had not seen stays beside it. The rule `first` by itself
+    # Rule 11 for the decision as for any write: what the person had not seen stays beside it. The rule `first` alone
     # never lets a seen value go, so a decision about such a field goes by what it has in common with the others.
     if field.rule is Rule.FIRST:
         outcome = keep_all(seen, unseen, new, field.rule.value, values_differ, by_log)
     else:
         outcome = RULES[field.rule](seen, unseen, new)
     settle(act, target, field, key, slot, outcome)
-    refresh_status(act, target)
+    if field is RESOURCE["organisation"]:
+        change_head(act, target, owner=slot_of(act, target, field).siblings[0].value)
 
 
 def _answer_proposals(act: Act, target: Target, field: Field, key: str, value: str) -> None:

@@ -75,11 +75,6 @@ class Draft:
         found[field] = slot
         self._dirty[group] = None
 
-    def group(self, group: bytes) -> dict[str, Slot]:
-        """All fields of a group, in order of their names."""
-        found = self.load(group, GROUP) or {}
-        return {field: self.slot(group, field) for field in sorted(found)}
-
     # --- as Records ---
 
     def get(self, key: bytes) -> bytes | None:

@@ -166,6 +166,9 @@ def status_key(act: Act, organisation: str) -> str:
 def refresh_status(act: Act, target: Target) -> None:
     """The case's own status, in its head for lists."""
     slot = slot_of(act, target, STATUS, status_key(act, target.head.owner))
+    if not slot.siblings:
+        # Said before the registry knew that this is another name of the owner.
+        slot = slot_of(act, target, STATUS, target.head.owner)
     status = slot.siblings[0].value if slot.siblings else ""
     if status != target.head.status:
         change_head(act, target, status=status)

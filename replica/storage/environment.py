@@ -20,7 +20,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -178,7 +178,8 @@ class Environment:
     def _after_commit(self) -> None:
         self._commits += 1
         if self._commits % COMMITS_PER_READER_CHECK == 0:
-            self._env.reader_check()
+            with suppress(lmdb.Error):  # housekeeping: what was committed stays committed
+                self._env.reader_check()
 
     def _unreadable(self, problem: lmdb.Error) -> StoreError:
         if self._failure is not None:  # LMDB lets nobody read either, once the head of the file is in doubt

@@ -1,7 +1,7 @@
 """Histories from a seed: sites cut off and back, messages and commands, deliveries late, doubled, in gaps.
 
-Drawn with a plain generator, not element by element: conflicts need two sites that write one field apart, which a search
-for small examples finds too seldom. A failing history is told by its seed and length, and shrinks in length.
+Drawn with a plain generator, not element by element: conflicts need two sites that write one field apart, which a
+search for small examples finds too seldom. A failing history is told by its seed and length, and shrinks in length.
 """
 
 from __future__ import annotations

@@ -350,7 +350,8 @@ def test_words_outside_their_vocabulary_are_refused_and_nothing_is_half_applied(
     assert a.do(ChangePriority("c1", "urgent")).kind is REFUSED
     assert a.do(update("c1", Fact("colour", "red"))).kind is REFUSED
     assert a.do(update("c1", Fact("origin", "18", "key"))).kind is REFUSED
-    assert a.do(DecideConflict("case", "c1", "origin", "", "18")).kind is REFUSED
+    for field, key in (("origin", ""), ("perimeter", ""), ("priority", "key"), ("medical_note", "n")):
+        assert a.do(DecideConflict("case", "c1", field, key, "P1")).kind is REFUSED, field
 
 
 def test_a_finding_names_the_operation_it_met() -> None:

@@ -74,10 +74,12 @@ def test_before_it_is_described_the_id_is_the_best_guess() -> None:
 
 def test_a_stranger_cannot_make_a_vehicle_his_by_describing_it() -> None:
     """Whose it is decides who engages it, so only who is in charge of it may say so; others only propose."""
-    world, _, b = ready()
+    world, a, b = ready()
     assert b.do(vehicle("r1", B)).kind is PROPOSED
     assert world.resource().charge.holder == A
     assert proposals(world.resource(), "organisation") == [B]
+    assert a.do(DecideConflict("resource", "r1", "organisation", "", B)).kind is APPLIED
+    assert (world.resource().charge.holder, proposals(world.resource(), "organisation")) == (B, [])
 
 
 def test_who_is_named_by_the_id_may_claim_it() -> None:

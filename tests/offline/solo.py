@@ -49,6 +49,11 @@ class Solo:
         self.index = index
         self.local: dict[OperationId, tuple[int, Verdict]] = {}
         self.done: list[Todo] = []
+        self.journal: list[Operation] = []
+        """Every record asked to be journalled, in order."""
+        self._sent: list[Operation] = []
+        self._asked = self._written = 0
+        """The last write asked for, and the last one answered."""
         if knows_case and zone is None:
             self.partner(Opening(None, 0, None), 0)
             self.partner(report(), 1)
@@ -81,6 +86,9 @@ class Solo:
             taken.append(self.core.todo())
         self.done += taken
         for todo in taken:
+            self.journal += todo.journal
+            self._sent += todo.send
+            self._asked = todo.number if todo.journal or todo.rewrite else self._asked
             self.local.update({one.operation: (one.index, one.verdict) for one in todo.decisions})
         return taken
 
@@ -93,22 +101,14 @@ class Solo:
     def journalled(self) -> list[Todo]:
         """The last write asked for is durable, and those that follow from that."""
         taken: list[Todo] = []
-        while (number := self._unwritten()) > 0:
-            taken += self.step(events.Journalled(self.now_ms, number))
-            self._written = number
+        while self._asked > self._written:
+            self._written = self._asked
+            taken += self.step(events.Journalled(self.now_ms, self._asked))
         return taken
 
-    _written = 0
-
-    def _unwritten(self) -> int:
-        """The number of the write under way; 0 for none."""
-        asked = [todo.number for todo in self.done if todo.journal or todo.rewrite]
-        return asked[-1] if asked and asked[-1] > self._written else 0
-
     def refused(self) -> list[Todo]:
-        number = self._unwritten()
-        self._written = number
-        return self.step(events.JournalRefused(self.now_ms, number, "the disk is full"))
+        self._written = self._asked
+        return self.step(events.JournalRefused(self.now_ms, self._asked, "the disk is full"))
 
     def pass_ms(self, ms: int) -> list[Todo]:
         self.now_ms += ms
@@ -134,18 +134,13 @@ class Solo:
 
     # --- what came out ---
 
-    @property
-    def journal(self) -> list[Operation]:
-        """Every record asked to be journalled, in order."""
-        return [operation for todo in self.done for operation in todo.journal]
-
     def sent(self) -> list[Operation]:
         """Every operation sent, in order, repeats included."""
-        return [operation for todo in self.done for operation in todo.send]
+        return self._sent
 
     def forget(self) -> None:
         """Look only at what comes from here on."""
-        self.done = [Todo(self._written, journal=self.journal[-1:])] if self._unwritten() == 0 else self.done[-1:]
+        self.done, self.journal, self._sent = [], [], []
 
     def receipts(self, kind: type[ReceiptT]) -> list[ReceiptT]:
         return [one for todo in self.done for one in todo.receipts if isinstance(one, kind)]

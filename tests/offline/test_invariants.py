@@ -46,11 +46,19 @@ class WorstWorld(RuleBasedStateMachine):
         check_healed(self.world)
 
 
+def _ruined(ruin: Ruin) -> type[WorstWorld]:
+    class Ruined(WorstWorld):
+        def __init__(self) -> None:
+            super().__init__(ruin)
+
+    return Ruined
+
+
 def test_the_stateful_test_catches_a_broken_rule_too() -> None:
     """What hypothesis drives is the same world: it finds a view without its gate."""
     quick = settings(TestWorstWorld.settings, phases=(Phase.generate,), database=None)
     with ruins.view_without_gate() as ruin, pytest.raises(Broken, match="I3"):
-        run_state_machine_as_test(lambda: WorstWorld(ruin), settings=quick)  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(_ruined(ruin), settings=quick)
 
 
 TestWorstWorld = WorstWorld.TestCase

@@ -23,7 +23,8 @@ def test_no_receipt_before_the_record_is_durable() -> None:
 
 
 def test_kept_here_comes_at_once_where_the_line_is_known_to_be_cut() -> None:
-    """Nobody is made to wait a budget for a line that is known to be cut; callers who wait when it breaks go home too."""
+    """Nobody is made to wait a budget for a line that is known to be cut; callers who wait when it breaks go home
+    too."""
     solo = Solo().connected()
     solo.issue(budget_ms=10_000)
     solo.journalled()

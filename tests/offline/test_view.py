@@ -1,0 +1,173 @@
+"""The working view (rule 14), trimming (rule 15), freshness and outcomes."""
+
+from __future__ import annotations
+
+from replica.cases import keys, queries
+from replica.cases.commands import TakeOver
+from replica.cases.operations import OperationId
+from replica.cases.records import Records
+from replica.offline.clock import SURE
+from replica.offline.events import Mode
+from tests.offline.invariants import notes, siblings
+from tests.offline.solo import CASE, LIFE, Solo, note, priority, report
+from tests.offline.world import NOON, A, B
+
+
+def noted(records: Records) -> set[str]:
+    return {
+        key for _, value in records.scan(keys.elements(keys.parts("case", CASE))) for key in [value.decode("latin1")]
+    }
+
+
+def test_a_site_reads_its_own_writes_before_anybody_has_agreed() -> None:
+    """And before the disk has answered, too."""
+    solo = Solo()
+    solo.journalled()
+    solo.cut()
+    solo.issue(priority("P1"))
+    assert [held.value for held in siblings(solo.core.view(), CASE)] == ["P1"]
+    assert siblings(solo.base, CASE) == ()
+    assert solo.core.is_tentative(keys.parts("case", CASE))
+
+
+def test_the_view_is_kept_while_nothing_moves_and_carried_on_by_new_operations() -> None:
+    """A read costs nothing where nothing happened."""
+    solo = Solo()
+    solo.cut()
+    solo.issue(priority("P1"))
+    first = solo.core.view()
+    assert solo.core.view() is first
+    solo.issue(priority("P0"))
+    assert solo.core.view() is first
+    assert [held.value for held in siblings(first, CASE)] == ["P0"]
+
+
+def test_no_read_misses_an_operation_or_doubles_it_while_the_feed_brings_it() -> None:
+    """The very state that holds it says so, and the view is made of that state."""
+    solo = Solo().connected()
+    solo.cut()
+    for _ in range(5):
+        solo.issue()
+    solo.journalled()
+    solo.line_up()
+    seen = []
+    for operation in solo.sent()[1:6]:
+        seen.append(len(notes_by_operation(solo.core.view())))
+        solo.agree(operation)
+        seen.append(len(notes_by_operation(solo.core.view())))
+    assert seen == [5] * 10
+    assert dict(solo.core.view().scan(b"")) == solo.zone.records
+
+
+def notes_by_operation(records: Records) -> list[bytes]:
+    return [key for key, _ in records.scan(keys.elements(keys.parts("case", CASE)))]
+
+
+def test_after_the_verdict_the_view_is_the_agreed_state() -> None:
+    """Nothing of the tentative is left over."""
+    solo = Solo().connected()
+    solo.issue(priority("P2"))
+    solo.journalled()
+    solo.agree(solo.sent()[-1])
+    assert not solo.core.is_tentative(b"")
+    assert notes(solo.core.view(), CASE) == set()
+
+
+def test_only_what_is_flushed_is_trimmed() -> None:
+    """Rule 15: what the feed has brought could be lost again here, and with it this site's own effects."""
+    solo = Solo().connected()
+    solo.issue()
+    solo.journalled()
+    solo.agree(solo.sent()[-1])
+    assert solo.trims() == []
+    solo.flush()
+    assert solo.trims() == [(LIFE, 1)]
+
+
+def test_a_flush_counts_what_was_known_at_its_index_and_no_more() -> None:
+    """The flush began before the last entry came."""
+    solo = Solo().connected()
+    flushed = solo.core.applied[0]
+    solo.issue()
+    solo.journalled()
+    solo.agree(solo.sent()[-1])
+    from replica.offline.events import Flushed
+
+    solo.step(Flushed(solo.now_ms, flushed))
+    assert solo.trims() == [(LIFE, 0)]
+
+
+def test_an_operation_carries_what_its_author_had_seen() -> None:
+    """Rule 1: index, epoch, clock, and whose verdicts it holds durably."""
+    solo = Solo().connected()
+    solo.issue(wall_ms=NOON - 10_000_000)
+    solo.journalled()
+    operation = solo.journal[-1]
+    assert (operation.seen, operation.epoch, operation.have) == (solo.core.applied[0], 1, 0)
+    assert (operation.clock.wall_ms, operation.clock.counter) == (NOON + solo.now_ms, SURE)
+    assert operation.act_ms == operation.clock.wall_ms
+    solo.agree(operation)
+    solo.issue()
+    assert solo.journal[-1].have == 0
+    solo.journalled()
+    solo.flush()
+    solo.issue()
+    assert solo.journal[-1].have == 1
+
+
+def test_freshness_says_what_is_so() -> None:
+    """Mode, index, age, authority, what is undecided."""
+    solo = Solo()
+    before = solo.core.freshness(solo.now_ms)
+    assert (before.mode, before.confirmed_age_ms, before.unconfirmed_since_ms) == (Mode.CUT_OFF, None, 0)
+    assert before.clock_unsure
+    solo.connected()
+    solo.issue()
+    solo.now_ms += 40
+    fresh = solo.core.freshness(solo.now_ms)
+    assert (fresh.mode, fresh.index, fresh.confirmed_age_ms) == (Mode.CONNECTED, solo.index, 40)
+    assert (fresh.authority, fresh.epoch, fresh.undecided) == (A, 1, 1)
+    assert (fresh.unconfirmed_since_ms, fresh.clock_unsure) == (None, False)
+    solo.cut()
+    solo.now_ms += 7_200_000
+    cut = solo.core.freshness(solo.now_ms)
+    assert (cut.mode, cut.confirmed_age_ms) == (Mode.CUT_OFF, 7_200_040)
+    assert cut.unconfirmed_since_ms == NOON + 1000
+
+
+def test_freshness_names_who_took_over() -> None:
+    """A case of a Samu that was taken over is in its neighbour's charge, and the epoch says since when."""
+    solo = Solo().connected()
+    solo.partner(report(f"{B}.case1", B), 2)
+    from replica.cases.commands import Opening
+    from replica.cases.operations import HybridTime, Operation
+
+    for seq, payload in enumerate((Opening(None, 0, None), TakeOver(A, B, 1, "drowned"))):
+        ident = OperationId(B, bytes([3] * 16), seq)
+        operation = Operation(ident, 1, solo.index, HybridTime(NOON), NOON, "regulator", payload)
+        effects = solo.take(operation)
+        solo.base.change(effects.changes)
+    solo.replaced()
+    fresh = solo.core.freshness(solo.now_ms, A)
+    assert (fresh.authority, fresh.epoch) == (B, 2)
+    solo.issue(note("later"))
+    assert solo.journal[-1].epoch == 2
+
+
+def test_outcomes_are_known_across_restarts() -> None:
+    """From the journal, from the local table, and from the gate where neither has it any more."""
+    solo = Solo().connected()
+    for _ in range(3):
+        solo.issue(budget_ms=0)
+    solo.journalled()
+    solo.agree(*solo.sent()[1:3])
+    solo.flush()
+    left = [operation for operation in solo.journal if operation.id.seq > 2]
+    again = Solo(life=bytes([8] * 16), journal=left, latest=(LIFE, 3), zone=solo.zone, index=solo.index)
+    again.local.update(solo.local)
+    states = [again.core.outcome(OperationId(A, LIFE, seq)).state for seq in (1, 2, 3, 4)]
+    assert states == ["agreed", "agreed", "journalled", "unknown"]
+    again.local.clear()
+    forgotten = again.core.outcome(OperationId(A, LIFE, 1))
+    assert (forgotten.state, forgotten.index) == ("agreed", 0)
+    assert queries.current(solo.zone, A) == LIFE
