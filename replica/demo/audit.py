@@ -83,7 +83,7 @@ def _lost(told: Mapping[str, str], stores: Sequence[StoreRead], kinds: Mapping[s
     for operation, word in told.items():
         ident = OperationId.parse(operation)
         everywhere = all(store.has(ident) for store in stores)
-        if not (everywhere and word and kinds.get(operation) == word and _everyone_says(operation, word, stores)):
+        if not (everywhere and kinds.get(operation) == word and _everyone_says(operation, word, stores)):
             yield operation
 
 

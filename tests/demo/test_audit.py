@@ -169,6 +169,15 @@ def test_one_receipt_given_for_two_acts_is_duplicated() -> None:
     assert audit(ledger, {}, stores).duplicated == {str(FIRST)}
 
 
+def test_two_stores_each_at_one_with_itself_may_still_differ() -> None:
+    """Equal is between the nodes; what a node kept of its own digest proves nothing."""
+    ledger, stores = one_operation()
+    stores[1].digest = stores[1].kept_digest = "e"
+    found = audit(ledger, {}, stores)
+    assert not found.digests_equal
+    assert found.problems == (f"the records differ: zone-1 d, {SITES[0]} e",)
+
+
 def test_a_journal_with_something_undecided_is_a_problem() -> None:
     """Nothing may still wait for its verdict at the end."""
     ledger, stores = one_operation()
