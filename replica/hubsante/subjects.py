@@ -1,7 +1,7 @@
 """What messages say about cases, resources and requests, as subjects: the mapping beyond one line a field.
 
-A status comes with its own time and with what the message says about availability, where saying nothing means
-*unknown*, a legal value and the one absence that is kept. A vehicle that RS-ER names without an id gets a placeholder
+A status comes with its own time. Of a message's statuses the latest that says so gives the availability; where none
+does, it is *unknown*, a legal value and the one absence that is kept. A vehicle that RS-ER names without an id gets a placeholder
 made of case, message and number; only a person links it to a real one.
 
 A list of resources engages them for its case, except those whose latest status already ends the mission: such a list is
@@ -10,7 +10,7 @@ an account of what was, and must not engage a vehicle again that serves another 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -18,7 +18,18 @@ import msgspec
 
 from replica.cases.commands import Fact, Subject
 from replica.cases.fields import ENDS_MISSION, RESOURCE_STATUSES
-from replica.hubsante.mapping import CASE, PATIENT, PATIENT_KEY, PATIENT_LIST, RESOURCE, once, read_lines, time_of
+from replica.hubsante.mapping import (
+    CASE,
+    ITSELF,
+    PATIENT,
+    PATIENT_KEY,
+    PATIENT_LIST,
+    REQUEST,
+    RESOURCE,
+    once,
+    read_lines,
+    time_of,
+)
 from replica.hubsante.models.case import CreateCaseHealth, CreateCaseHealthUpdate
 from replica.hubsante.models.geography import GeoResource, Position
 from replica.hubsante.models.request import ResourcesRequest, ResourcesResponse
@@ -57,8 +68,7 @@ def described_resource(resource: Resource | SharedResource, case: str) -> Subjec
     """A resource of RS-RI or RC-RI."""
     states = resource.state if isinstance(resource, Resource) else (resource.state,)
     facts = [*read_lines("resource", RESOURCE, plain(resource))]
-    for state in states:
-        facts += state_facts(state)
+    facts += state_facts(states)
     if not ends_mission(states):
         facts.append(_engagement(plain(resource), case))
     if isinstance(resource, SharedResource) and resource.position is not None:
@@ -66,21 +76,30 @@ def described_resource(resource: Resource | SharedResource, case: str) -> Subjec
     return Subject("resource", resource.resource_id, once(facts), resource.org_id or "", case, creates=True)
 
 
-def state_facts(state: State) -> Iterator[Fact]:
-    at_ms = time_of(state.datetime, ".")
-    available = UNKNOWN if state.availability is None else str(state.availability).lower()
-    yield Fact("status", state.status, at_ms=at_ms)
-    yield Fact("availability", available, at_ms=at_ms)
+def state_facts(states: Sequence[State]) -> Iterator[Fact]:
+    """Every status, and one availability: the latest that is said, with its own time, else unknown as of the latest
+    status."""
+    for state in states:
+        yield Fact("status", state.status, at_ms=_state_ms(state))
+    told = _latest(state for state in states if state.availability is not None) or _latest(states)
+    if told is not None:
+        available = UNKNOWN if told.availability is None else str(told.availability).lower()
+        yield Fact("availability", available, at_ms=_state_ms(told))
 
 
-def ends_mission(states: tuple[State, ...]) -> bool:
-    """Whether the latest status, the furthest of equal times, ends a mission."""
-    latest = max(states, key=lambda state: (time_of(state.datetime, "."), _step(state.status)), default=None)
+def ends_mission(states: Sequence[State]) -> bool:
+    """Whether the latest status ends a mission."""
+    latest = _latest(states)
     return latest is not None and latest.status in ENDS_MISSION
 
 
-def _step(status: str) -> int:
-    return RESOURCE_STATUSES.index(status)
+def _latest(states: Iterable[State]) -> State | None:
+    """The latest, the furthest of equal times; None of none."""
+    return max(states, key=lambda state: (_state_ms(state), RESOURCE_STATUSES.index(state.status)), default=None)
+
+
+def _state_ms(state: State) -> int:
+    return time_of(state.datetime, ITSELF)
 
 
 def _engagement(resource: Mapping[str, Any], case: str) -> Fact:
@@ -109,7 +128,7 @@ def is_placeholder(resource: str) -> bool:
 
 
 def resource_status(content: ResourcesStatus) -> Subject:
-    return Subject("resource", content.resource_id, once(state_facts(content.state)), case=content.case_id)
+    return Subject("resource", content.resource_id, once(state_facts((content.state,))), case=content.case_id)
 
 
 def resource_position(position: Position) -> Subject:
@@ -128,8 +147,7 @@ def geographic_resource(resource: GeoResource) -> Subject:
 
 
 def request(content: ResourcesRequest) -> Subject:
-    members = {name: value for name, value in plain(content.request).items() if name != "requestId"}
-    facts = [Fact("details", canonical(members), at_ms=time_of(members, "datetime"))]
+    facts = [*read_lines("request", REQUEST, plain(content), at_ms=time_of(content.request.datetime, ITSELF))]
     if content.status is not None:
         facts.append(Fact("cancelled", "true"))
     return Subject("request", content.request.request_id, tuple(facts), case=content.case_id, creates=True)

@@ -368,6 +368,7 @@ class SiteCore:
             self._notes.append(f"restored: {ident.incarnation.hex()} opens in place of another life")
             self.restored = True
             self._view.invalidate()
+            self._replay.rewind(self._now_ms, self._journal)
         if restored and not self.restored:
             self._notes.append("restored: this store is a backup, or was emptied")
             self.restored = True

@@ -44,6 +44,7 @@ from replica.wire.feed import Follow, Hint, Submit
 from replica.wire.operation_codec import batch, decode_batch, decode_operation, encode_effects
 
 FULL_RETRY_S = 0.5
+FLUSH_RETRY_S = 0.01
 
 
 class ZoneNode:
@@ -268,7 +269,16 @@ class ZoneNode:
         """Write the applied state back, every so often, off the hot path."""
         while True:
             await trio.sleep(self.config.timing.flush_interval_ms / 1000)
+            while self.state.can_freeze and not self._may_flush:
+                await trio.sleep(FLUSH_RETRY_S)
             await self.flush()
+
+    @property
+    def _may_flush(self) -> bool:
+        # Flushed index <= durable log index, always: a leader may commit, by the others' disks, what its own has not
+        # synced, and a state that is ahead of its own log could not be built upon after a crash. And a site that is just
+        # reading the state whole must find one moment of it.
+        return self.raft.stable_index >= self.state.index and not self.feed.transfers
 
     async def flush_at_the_end(self) -> None:
         """Write back all that was applied: a stopped store then shows it."""
@@ -276,13 +286,10 @@ class ZoneNode:
         await self.flush()
 
     async def flush(self) -> None:
-        """Write back what is dirty, unless it is ahead of our own durable log or a site is just reading it whole."""
-        # Flushed index <= durable log index, always: a leader may commit, by the others' disks, what its own has not
-        # synced.
-        if not self.state.can_freeze or self.feed.transfers or self.raft.stable_index < self.state.index:
-            return
-        await self._write_back.run()
-        self.desk.step(site_events.Flushed(now_ms(), self.state.flushed_index))
+        """Write back what is dirty, if it may be."""
+        if self._may_flush:
+            await self._write_back.run()
+            self.desk.step(site_events.Flushed(now_ms(), self.state.flushed_index))
 
 
 def raft_config(config: ZoneConfig) -> RaftConfig:

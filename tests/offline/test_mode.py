@@ -93,6 +93,7 @@ def test_every_line_closed_is_a_cut_at_once() -> None:
 def test_a_zone_that_is_cut_off_itself_confirms_nothing() -> None:
     """It goes on repeating the leader's last word (a quorum that does not answer though a zone does)."""
     solo = Solo().connected()
+    solo.hear()
     heard = events.Heard(solo.now_ms, 1, solo.index, NOON + solo.now_ms)
     for _ in range(20):
         solo.now_ms += 100

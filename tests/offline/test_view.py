@@ -7,16 +7,10 @@ from replica.cases.commands import TakeOver
 from replica.cases.operations import OperationId
 from replica.cases.records import Records
 from replica.offline.clock import SURE
-from replica.offline.events import Mode
+from replica.offline.events import Flushed, Mode
 from tests.offline.invariants import notes, siblings
-from tests.offline.solo import CASE, LIFE, Solo, note, priority, report
+from tests.offline.solo import CASE, LIFE, Solo, note, priority
 from tests.offline.world import NOON, A, B
-
-
-def noted(records: Records) -> set[str]:
-    return {
-        key for _, value in records.scan(keys.elements(keys.parts("case", CASE))) for key in [value.decode("latin1")]
-    }
 
 
 def test_a_site_reads_its_own_writes_before_anybody_has_agreed() -> None:
@@ -91,8 +85,6 @@ def test_a_flush_counts_what_was_known_at_its_index_and_no_more() -> None:
     solo.issue()
     solo.journalled()
     solo.agree(solo.sent()[-1])
-    from replica.offline.events import Flushed
-
     solo.step(Flushed(solo.now_ms, flushed))
     assert solo.trims() == [(LIFE, 0)]
 
@@ -138,15 +130,7 @@ def test_freshness_says_what_is_so() -> None:
 def test_freshness_names_who_took_over() -> None:
     """A case of a Samu that was taken over is in its neighbour's charge, and the epoch says since when."""
     solo = Solo().connected()
-    solo.partner(report(f"{B}.case1", B), 2)
-    from replica.cases.commands import Opening
-    from replica.cases.operations import HybridTime, Operation
-
-    for seq, payload in enumerate((Opening(None, 0, None), TakeOver(A, B, 1, "drowned"))):
-        ident = OperationId(B, bytes([3] * 16), seq)
-        operation = Operation(ident, 1, solo.index, HybridTime(NOON), NOON, "regulator", payload)
-        effects = solo.take(operation)
-        solo.base.change(effects.changes)
+    solo.base.change(solo.partner(TakeOver(A, B, 1, "drowned"), 2).changes)
     solo.replaced()
     fresh = solo.core.freshness(solo.now_ms, A)
     assert (fresh.authority, fresh.epoch) == (B, 2)
