@@ -23,7 +23,7 @@ from replica.errors import InvalidMessage
 from replica.hubsante.check import Checker, Many, Object, Shape, shape_of
 from replica.hubsante.decode import read
 from replica.hubsante.kinds import BY_NAME
-from replica.hubsante.mapping import CASE, PATIENT, PATIENT_KEY, PATIENT_LIST, RESOURCE, Line, own_time
+from replica.hubsante.mapping import CASE, PATIENT, PATIENT_KEY, PATIENT_LIST, REQUEST, RESOURCE, Line, own_time
 from replica.hubsante.subjects import UNKNOWN, is_placeholder
 from replica.hubsante.text import canonical
 from replica.hubsante.times import date_time_text
@@ -92,7 +92,7 @@ def resource_contents(resource: str, facts: Iterable[Fact], speaker: str, case: 
 def request_contents(request: str, facts: Iterable[Fact], speaker: str, case: str) -> Leaving:
     """A request as RS-DR and its answers as RS-RR."""
     outbox = _Outbox(tuple(replace(fact, at_ms=0) if fact.field == "cancelled" else fact for fact in facts), speaker)
-    outbox.say_all("RS-DR", lambda left: _request(request, case, left))
+    outbox.say_all("RS-DR", lambda left: _request(request, case, outbox.said, left))
     outbox.say_all("RS-RR", lambda left: _answer(request, case, left))
     return outbox.leaving()
 
@@ -239,6 +239,8 @@ def _put(members: Members, shape: Object, line: Line, fact: Fact, subject: str) 
     if isinstance(target, Many) and line.many:
         if not _problems(value, target.item):
             _append(_inside(members, outer), last, value, target.most)
+    elif target is not None and line.only:
+        _join(_inside(members, outer), last, value, target)
     elif target is not None and not _problems(value, target):
         _inside(members, outer).setdefault(last, value)
 
@@ -247,6 +249,13 @@ def _inside(members: Members, outer: Iterable[str]) -> Members:
     for name in outer:
         members = members.setdefault(name, {})
     return members
+
+
+def _join(members: Members, name: str, part: Members, shape: Shape) -> None:
+    """Puts part of an object beside what stands there of it already, where the two do not contradict each other."""
+    whole = {**part, **members.get(name, {})}
+    if part.items() <= whole.items() and not _problems(whole, shape):
+        members[name] = whole
 
 
 def _append(members: Members, name: str, value: Any, most: int | None) -> None:
@@ -306,14 +315,29 @@ def _position(resource: str, left: Sequence[Fact]) -> Members | None:
     return {"position": [{"resourceId": resource, **position}]} if position else None
 
 
-def _request(request: str, case: str, left: Sequence[Fact]) -> Members | None:
-    details = _first("details", left)
-    if details is None:
+def _request(request: str, case: str, said: Sequence[Fact], left: Sequence[Fact]) -> Members | None:
+    """An RS-DR with what is left to say of one time, the oldest first: what a later one left out is older than it."""
+    details = next((fact for fact in said if fact.field == "details"), None)
+    dated = [fact for fact in left if _line_of(REQUEST, fact.field).path]
+    cancelled = any(fact.field == "cancelled" and fact.value == "true" for fact in left)
+    if details is None or not (dated or cancelled):
         return None
-    members: Members = {"caseId": case, "request": {"requestId": request, **details}}
-    if any(fact.field == "cancelled" and fact.value == "true" for fact in left):
+    at_ms = min((fact.at_ms for fact in dated), default=details.at_ms)
+    members: Members = {"caseId": case, "request": {"requestId": request}}
+    for fact in (_details_of(details, at_ms), *dated):
+        if fact.at_ms == at_ms:
+            _put(members, shape_of(BY_NAME["RS-DR"].model), _line_of(REQUEST, fact.field), fact, "request")
+    if cancelled and all(fact.at_ms == at_ms for fact in dated):
         members["status"] = "ANNULEE"
     return members
+
+
+def _details_of(details: Fact, at_ms: int) -> Fact:
+    """What every request says, as a request of that time says it."""
+    if details.at_ms == at_ms:
+        return details
+    value = json.loads(details.value) | {"datetime": date_time_text(at_ms)}
+    return replace(details, value=canonical(value), at_ms=at_ms)
 
 
 def _answer(request: str, case: str, left: Sequence[Fact]) -> Members | None:

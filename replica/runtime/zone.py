@@ -268,16 +268,14 @@ class ZoneNode:
     async def flush_for_ever(self) -> None:
         """Write the applied state back, every so often, off the hot path."""
         while True:
-            await trio.sleep(self.config.timing.flush_interval_ms / 1000)
-            while self.state.can_freeze and not self._may_flush:
-                await trio.sleep(FLUSH_RETRY_S)
+            await trio.sleep(self.config.timing.flush_interval_ms / 1000 if self._may_flush else FLUSH_RETRY_S)
             await self.flush()
 
     @property
     def _may_flush(self) -> bool:
         # Flushed index <= durable log index, always: a leader may commit, by the others' disks, what its own has not
-        # synced, and a state that is ahead of its own log could not be built upon after a crash. And a site that is just
-        # reading the state whole must find one moment of it.
+        # synced, and a state that is ahead of its own log could not be built upon after a crash. And a site that is
+        # just reading the state whole must find one moment of it.
         return self.raft.stable_index >= self.state.index and not self.feed.transfers
 
     async def flush_at_the_end(self) -> None:
