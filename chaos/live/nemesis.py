@@ -16,6 +16,7 @@ import trio
 
 from replica.demo.caller import Caller
 from replica.demo.looking import leader_of, until_level
+from replica.demo.processes import ProcessFailed
 from replica.demo.supervisor import Cluster
 from replica.errors import NotAvailable
 
@@ -75,11 +76,13 @@ class Nemesis:
         await self._start(name)
 
     async def restart(self) -> None:
-        """SIGTERM any process, as an upgrade does; it is started again."""
+        """SIGTERM any process, as an upgrade does; it is started again. Raises ProcessFailed for a disorderly end."""
         name = await self._anyone()
         self.tell(f"restart {name}")
         with trio.CancelScope(shield=True):
-            await self.cluster.stop(name)
+            code = await self.cluster.stop(name)
+        if code != 0:
+            raise ProcessFailed(f"{name} ended with {code} after SIGTERM\n{self.cluster.nodes[name].child.last_log()}")
         await self._start(name)
 
     async def cut(self) -> None:

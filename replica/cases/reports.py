@@ -124,7 +124,7 @@ def _repeated(act: Act, report: Report) -> Verdict | None:
     if kind == "case":
         act.draft.put(place, act.operation.id)
         return None
-    return _repeated_in_ring(act, keys.messages_ring(keys.parts(kind, subject)), subject, place[-16:])
+    return _repeated_in_ring(act, keys.messages_ring(keys.parts(kind, subject)), subject, place[-8:])
 
 
 def _repeated_in_ring(act: Act, ring: bytes, subject: str, message: bytes) -> Verdict | None:
@@ -155,6 +155,8 @@ def _case(act: Act, report: Report, subject: Subject) -> None:
         _index_number(act, target, subject.organisation, subject.sender_case)
     owner = next((fact.value for fact in subject.facts if fact.field == "owner"), "")
     if subject.creates:
+        if target.head.same_as:
+            _part(act, target)
         create(act, target, owner or subject.organisation)
     for fact in subject.facts:
         _case_fact(act, report, target, fact)
@@ -189,13 +191,6 @@ def _index_number(act: Act, target: Target, organisation: str, number: str) -> N
             act.draft.put(place, (target.id, first.id, *known))
         else:
             act.draft.put(place, (*known, target.id))
-    _join_derived(act, target, f"{organisation}.{number}")
-
-
-def _join_derived(act: Act, target: Target, derived: str) -> None:
-    stub = find(act, "case", derived) if derived != target.id else None
-    if stub is not None and stub.head.incomplete and not stub.head.same_as:
-        _join(act, target, stub)
 
 
 def _join(act: Act, target: Target, stub: Target) -> None:
@@ -203,6 +198,14 @@ def _join(act: Act, target: Target, stub: Target) -> None:
         return
     change_head(act, target, linked=(*target.head.linked, stub.id))
     change_head(act, stub, same_as=target.id)
+
+
+def _part(act: Act, stub: Target) -> None:
+    """It was joined to another case by its number, and now it is created under its own id: it is a case of its own."""
+    other = find(act, "case", stub.head.same_as)
+    if other is not None:
+        change_head(act, other, linked=tuple(case for case in other.head.linked if case != stub.id))
+    change_head(act, stub, same_as="")
 
 
 # --- resources ---

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 import trio
@@ -12,9 +13,12 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from replica.demo.options import Options
-from replica.demo.result import DemoResult
+from replica.demo.result import DemoResult, Shown
 from replica.demo.run import run_demo
 from replica.demo.show import Watch, last_line, show
+
+INTERRUPTED: Final = 130
+"""What a shell expects of a command that was told to stop."""
 
 
 def demo(
@@ -63,13 +67,33 @@ def demo(
     options = Options(messages, zones, sites, cut_after, kill, data, seed, also_kill, also_kill_at)
     watch = Watch(console)
     with watch.running():
-        result, shown = trio.run(run_demo, options, watch)
+        outcome = trio.run(_until_told_to_stop, options, watch)
+    if outcome is None:
+        Console(stderr=True).print("stopped; every process is ended")
+        return INTERRUPTED
+    result, shown = outcome
     show(console, result, shown)
     if quiet:
         Console(stderr=to_stdout).print(last_line(result))
     if json is not None:
         write_json(json, result)
     return 0 if result.ok else 1
+
+
+async def _until_told_to_stop(options: Options, watch: Watch) -> tuple[DemoResult, Shown] | None:
+    """The run's outcome; None where Ctrl-C or SIGTERM came first. Then everything is ended and tidied up."""
+    outcome = None
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def listen() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(listen)
+            outcome = await run_demo(options, watch)
+            nursery.cancel_scope.cancel()
+    return outcome
 
 
 def write_json(path: Path, result: DemoResult) -> None:

@@ -6,10 +6,10 @@ type that has it (the three forms of a case, the four of a resource), so there i
 
 Statuses, engagements and positions of resources are not single members of a message; subjects.py makes them.
 
-Absent never clears: an absent member, an empty list and an empty plain text give no fact at all. So a line is as fine as
-a partner may leave out: a group of members that may each be absent is a line each, an element of a list a fact of its
-own (a list that lacks it does not remove it). One value stays what is one to whoever says it: an address, a name, a code
-with its label.
+Absent never clears: an absent member, an empty list and an empty plain text give no fact at all. So a line is as fine
+as what a partner may leave out: a group of members that may each be absent is a line each, an element of a list a fact
+of its own (a list that lacks it does not remove it). One value stays what is one to whoever says it: an address, a
+name, a code with its label.
 """
 
 from __future__ import annotations

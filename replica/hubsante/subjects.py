@@ -1,8 +1,8 @@
 """What messages say about cases, resources and requests, as subjects: the mapping beyond one line a field.
 
 A status comes with its own time. Of a message's statuses the latest that says so gives the availability; where none
-does, it is *unknown*, a legal value and the one absence that is kept. A vehicle that RS-ER names without an id gets a placeholder
-made of case, message and number; only a person links it to a real one.
+does, it is *unknown*, a legal value and the one absence that is kept. A vehicle that RS-ER names without an id gets a
+placeholder made of case, message and number; only a person links it to a real one.
 
 A list of resources engages them for its case, except those whose latest status already ends the mission: such a list is
 an account of what was, and must not engage a vehicle again that serves another case by now.

@@ -253,10 +253,9 @@ class SiteCore:
     def _operation(self, issue: Issue) -> Operation:
         """Rule 1: id, the author's epoch, the index its state had, its clock, and what was done."""
         clock = self._clock.read(self._now_ms, issue.wall_ms)
-        records: Records = self.view() if self._shapers.may_change_epochs else self.base
         return Operation(
             id=OperationId(self.site, self.incarnation, self._ledger.own.last + 1),
-            epoch=authority.epoch_of(records, self.site),
+            epoch=authority.epoch_of(self._charges, self.site),
             seen=self._applied[0],
             clock=clock,
             act_ms=issue.act_ms or clock.wall_ms,
@@ -465,13 +464,18 @@ class SiteCore:
         """The working view (rule 14), for reading now: ask again for each read, it is remade when the state moves."""
         return self._view.records(self._ledger.undecided(), self._applied[0])
 
+    @property
+    def _charges(self) -> Records:
+        """Where to read who is in charge: the view, or the agreed state where that says the same for less."""
+        return self.view() if self._shapers.may_change_charges else self.base
+
     def is_tentative(self, prefix: bytes) -> bool:
         """Whether any record whose key begins with `prefix` is in the view otherwise than agreed."""
         return any(key.startswith(prefix) for key in self.view().changes)
 
     def freshness(self, now_ms: int, owner: str | None = None) -> Freshness:
         """What holds for a read made now; `owner`: whose case or resource is read (None: this site's own)."""
-        draft = drafted(self.view())
+        draft = drafted(self._charges)
         asked = self.site if owner is None else owner
         charge = authority.charge_of(draft, registry.site_of(draft, asked) or asked)
         confirmed_ms = self._modes.confirmed_ms

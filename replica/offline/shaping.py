@@ -26,17 +26,23 @@ from replica.cases.operations import Operation, OperationId
 
 Subject = tuple[str, str]
 ANY: Subject = ("", "")
-"""Stands for every subject: an operation that may change the charge of any."""
+"""Stands for every subject: an operation that may change who is in charge of any."""
+CHARGES: Subject = ("charge", "")
+"""Stands for what is said of whole Samu: who answers for their work, under which epoch, and which site serves whom."""
 
 
 def shapes(operation: Operation) -> frozenset[Subject]:
-    """The subjects whose charge the operation may change."""
+    """What the operation may change."""
     match operation.payload:
         case Report(subjects=subjects):
             return frozenset((one.kind, one.id) if one.id else ANY for one in subjects)
-        # An opening enters its site into the state, and with it all that the site owns.
-        case Opening() | TakeOver() | HandBack() | TransferCase() | RegisterOrganisation() | DecideConflict():
+        case TransferCase() | DecideConflict():
             return frozenset((ANY,))
+        case TakeOver() | HandBack() | RegisterOrganisation():
+            return frozenset((ANY, CHARGES))
+        # The first opening of all enters its site into the state, and with it all that the site owns.
+        case Opening(prev=None):
+            return frozenset((ANY, CHARGES))
         case _:
             return frozenset()
 
@@ -60,14 +66,16 @@ class Shapers:
         """It is decided, or never was."""
         subjects = self._of.pop(ident, frozenset())
         self._count.subtract(subjects)
+        for subject in subjects:
+            if not self._count[subject]:
+                del self._count[subject]
 
     @property
-    def may_change_epochs(self) -> bool:
-        return self._count[ANY] > 0
+    def may_change_charges(self) -> bool:
+        """Whether epochs and charges may be others in the view than agreed."""
+        return self._count[CHARGES] > 0
 
     def may_change(self, command: Command) -> bool:
         """Whether an undecided operation may decide what `permitted` says of the command."""
-        if self._count[ANY] > 0:
-            return True
         subject = subject_of(command)
-        return subject is not None and self._count[subject] > 0
+        return self._count[ANY] > 0 or (subject is not None and self._count[subject] > 0)

@@ -106,7 +106,7 @@ class Client:
         return _only(answer)
 
     async def verdict(self, operation: str, budget_ms: int = DEFAULT_BUDGET_MS) -> Receipt:
-        """The same, but waiting up to `budget_ms` for its verdict; "journalled" where none came."""
+        """The same, but waiting up to `budget_ms` for its verdict. Raises OutcomeUnknown where none came by then."""
         answer = await self._ask(lambda request: client.VerdictOf(request, operation, budget_ms), budget_ms)
         return _only(answer)
 

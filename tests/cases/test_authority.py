@@ -321,8 +321,10 @@ def test_with_everything_goes_back_what_the_issuer_held_case_by_case() -> None:
 
 def test_a_transfer_ends_a_delegation() -> None:
     """The charge of one case was delegated as part of its former owner's work."""
-    world, a, b, _ = three_sites()
+    world, a, b, c = three_sites()
     a.do(creation("c1", A))
+    c.do(creation("c9", C))
+    b.do(TakeOver(C, B, 1, "x", ("c9",)))
     b.do(TakeOver(A, B, 1, "x", ("c1",)))
     b.do(TransferCase("c1", C))
     assert (world.case().owner, world.case().charge.holder) == (C, C)

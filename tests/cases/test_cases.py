@@ -304,6 +304,16 @@ def test_a_document_of_an_unknown_number_opens_a_case_that_is_joined_later() -> 
     assert [one.value.value for one in world.case().documents] == ["[]"]
 
 
+def test_a_joined_case_that_is_created_after_all_is_a_case_of_its_own() -> None:
+    """Two cases may carry one number; what was created is never hidden inside another."""
+    world, a, _ = two_sites()
+    a.do(rpis("N1", A, "{}"))
+    a.do(creation("c1", A, Fact("sender_case", "N1", A)))
+    a.do(creation(f"{A}.N1", A))
+    assert queries.list_cases(world.records) == ["c1", f"{A}.N1"]
+    assert (world.case("c1").linked, world.case(f"{A}.N1").same_as) == ((), "")
+
+
 def test_a_case_whose_id_is_the_derived_one_is_that_case() -> None:
     """caseId is `{organisation}.{senderCaseId}`: nothing to join."""
     world, a, _ = two_sites()

@@ -28,11 +28,13 @@ def contents(records: Overlay) -> dict[bytes, bytes]:
 @many
 @given(histories)
 def test_replicas_are_equal(history: list[Step]) -> None:
-    """One that applies the log, and one that puts the effects' records in place, hold the same bytes at every index."""
+    """One that applies the log, and one that puts the effects' records in place, hold the same bytes at every index;
+    and effects name no record that stayed as it was."""
     world = play(history).world
     applied, fed = Overlay(Empty()), Overlay(Empty())
     for index, batch in enumerate(world.log, 1):
         effects = apply(applied, batch, index, 1)
+        assert all(applied.get(key) != value for key, value in effects.changes)
         applied.update(dict(effects.changes))
         for key, value in effects.changes:
             fed.put(key, value)

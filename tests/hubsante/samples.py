@@ -155,3 +155,24 @@ def _others(shape: Text) -> list[str]:
         form.sample[:at] + digit + form.sample[at + 1 :] for at in range(len(form.sample)) for digit in "123456789"
     ]
     return [text for text in changed if text != form.sample and form.accepts(text)]
+
+
+def reductions(kind: Kind) -> Iterator[Mutation]:
+    """A whole message with one thing left out that it may leave out: a member, or all elements of a list."""
+    yield from _reductions(message(kind), shape_of(kind.model), (kind.key,))
+
+
+def _reductions(root: dict[str, Any], shape: Shape, path: Path) -> Iterator[Mutation]:
+    match shape:
+        case Many(item=item, least=0):
+            yield _set(root, path, [], "emptied")
+            yield from _reductions(root, item, (*path, 0))
+        case Many(item=item):
+            yield from _reductions(root, item, (*path, 0))
+        case Object(members=members, required=required):
+            for name, member in members.items():
+                if name not in required:
+                    yield _drop(root, (*path, name))
+                yield from _reductions(root, member, (*path, name))
+        case _:
+            pass

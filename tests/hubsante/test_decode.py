@@ -143,7 +143,7 @@ def resource(**members: Any) -> dict[str, Any]:
 
 
 def test_a_described_resource_is_engaged_for_its_case() -> None:
-    """RS-RI: the description, every status with what is known of its availability, the engagement."""
+    """RS-RI: the description, every status, the availability, the engagement."""
     states = [
         {"datetime": "2024-05-26T12:01:00+02:00", "status": "DECLENCHE", "availability": False},
         {"datetime": NOON, "status": "DECISION"},
@@ -155,12 +155,35 @@ def test_a_described_resource_is_engaged_for_its_case() -> None:
         Fact("vehicle_type", "SMUR.VLM"),
         Fact("described_at", NOON, at_ms=ms(NOON)),
         Fact("status", "DECLENCHE", at_ms=later),
-        Fact("availability", "false", at_ms=later),
         Fact("status", "DECISION", at_ms=ms(NOON)),
-        Fact("availability", "unknown", at_ms=ms(NOON)),
+        Fact("availability", "false", at_ms=later),
         Fact("engagement", f'{{"caseId":"{CASE}","missionId":"M1"}}', at_ms=ms(NOON)),
     )
     assert (subject.kind, subject.id, subject.organisation, subject.case) == ("resource", VEHICLE, SAMU, CASE)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ((None, None, None), ("unknown", 2)),
+        ((True, None, False), ("false", 2)),
+        ((True, False, None), ("false", 1)),
+        ((False, None, None), ("false", 0)),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_message_says_one_availability(told: tuple[bool | None, ...], said: tuple[str, int], turned: bool) -> None:
+    """That of the latest status which has a word on it, in whatever order they stand; unknown only where none has."""
+    states = [
+        {"datetime": f"2024-05-26T12:0{minute}:00+02:00", "status": status}
+        | ({} if available is None else {"availability": available})
+        for minute, (status, available) in enumerate(zip(("DECISION", "DEPART", "ARRIVEE"), told, strict=True))
+    ]
+    facts = only(bare("resourcesInfo", resource(state=states[::-1] if turned else states))).facts
+    value, minute = said
+    assert [fact for fact in facts if fact.field == "availability"] == [
+        Fact("availability", value, at_ms=ms(NOON) + minute * 60_000)
+    ]
 
 
 def test_a_mission_that_is_over_engages_nobody() -> None:
@@ -211,7 +234,8 @@ def test_a_request_and_its_answer_are_one_subject() -> None:
         )
     )
     assert (asked.kind, asked.id) == (answered.kind, answered.id) == ("request", request)
-    assert [fact.field for fact in asked.facts] == ["details", "cancelled"]
+    details = f'{{"datetime":"{NOON}","purpose":"SMUR"}}'
+    assert asked.facts == (Fact("details", details, at_ms=ms(NOON)), Fact("cancelled", "true"))
     assert answered.facts == (Fact("answer", f'{{"answer":"REFUSEE","datetime":"{NOON}"}}', at_ms=ms(NOON)),)
 
 

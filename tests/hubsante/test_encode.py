@@ -14,6 +14,7 @@ from replica.hubsante.decode import read
 from replica.hubsante.encode import Leaving, Outgoing, case_contents, request_contents, resource_contents
 from replica.hubsante.kinds import BY_NAME, KINDS
 from replica.hubsante.speakers import speakers, with_sender
+from replica.hubsante.text import canonical
 
 from .samples import message
 
@@ -22,6 +23,7 @@ OTHER = "fr.health.samu780"
 CASE = f"{SAMU}.DRFR154402414300123"
 VEHICLE = f"{SAMU}.resource.VLM4"
 NOON = "2024-05-26T12:00:00+02:00"
+LATER = "2024-05-26T12:05:00+02:00"
 WITH_STATE = [kind for kind in KINDS if kind.name not in ("GEO-REQ", "RS-ERROR", "RS-URL", "RS-RPIS", "RC-RI")]
 
 
@@ -130,7 +132,7 @@ def test_what_one_message_cannot_hold_goes_into_more() -> None:
 
 def test_what_no_message_can_say_is_named() -> None:
     """A shared case's victims need RC-EDA, which needs its place's number: nothing is dropped in silence."""
-    victims = Fact("victims", '{"count":"1"}')
+    victims = Fact("victims.count", "1")
     left = case_contents(CASE, (*CREATION, victims), SAMU)
     assert left.left == (victims,)
 
@@ -150,6 +152,55 @@ def test_a_vehicle_without_a_case_has_no_status_to_send() -> None:
     left = resource_contents(VEHICLE, (position, status), SAMU)
     assert kinds_of(left) == [("GEO-POS", SAMU)]
     assert left.left == (status,)
+
+
+REQUEST = f"{SAMU}.request.1"
+ASKED_MS, AGAIN_MS = 1716717600000, 1716717900000
+REQUEST_FACTS = (
+    Fact("details", '{"datetime":"2024-05-26T12:05:00+02:00","purpose":"TIH"}', at_ms=AGAIN_MS),
+    Fact("deadline", "1H", at_ms=AGAIN_MS),
+    Fact("freetext", "Jonction ?", at_ms=ASKED_MS),
+    Fact("cancelled", "true"),
+)
+
+
+def test_what_a_later_request_left_out_leaves_with_its_own_time() -> None:
+    """Asked at noon with a text, again five minutes later without: the text leaves first, in a request of noon."""
+    left = request_contents(REQUEST, REQUEST_FACTS, SAMU, CASE)
+    first, second = (content.content["resourcesRequest"] for content in left.contents)
+    assert left.left == ()
+    assert first["request"] == {
+        "requestId": REQUEST,
+        "datetime": "2024-05-26T10:00:00-00:00",
+        "purpose": "TIH",
+        "freetext": "Jonction ?",
+    }
+    assert (second["request"]["datetime"], second["status"]) == ("2024-05-26T12:05:00+02:00", "ANNULEE")
+    assert set(REQUEST_FACTS) <= facts_of(left.contents)
+
+
+def test_a_request_that_was_never_described_is_named() -> None:
+    """RS-DR needs a purpose: without one nothing of it can leave, and nothing is dropped in silence."""
+    facts = REQUEST_FACTS[1:]
+    assert request_contents(REQUEST, facts, SAMU, CASE) == Leaving((), facts)
+
+
+def test_two_geometries_of_two_times_leave_apart() -> None:
+    """A sketch of another time than the point does not take over the point's, where one type can say both."""
+    place = {"point": {"coord": {"lat": 1, "lon": 2, "precision": "RUE", "heading": 90}}}
+    facts = (
+        Fact("creation", NOON, at_ms=ASKED_MS),
+        Fact("owner", SAMU),
+        Fact("reference_version", "1"),
+        Fact("whats_happen", '{"code":"C02.08.05","label":"Chute"}'),
+        Fact("location.loc_id", "1"),
+        Fact("location.country", "FR"),
+        Fact("location.geometry", canonical({"datetime": NOON, **place}), at_ms=ASKED_MS),
+        Fact("location.sketch", canonical({"datetime": LATER, "sketch": "s"}), at_ms=AGAIN_MS),
+    )
+    left = case_contents(CASE, facts, SAMU)
+    assert left.left == ()
+    assert facts_of(left.contents) == set(facts)
 
 
 def test_an_engagement_leaves_in_the_standards_words() -> None:

@@ -21,7 +21,7 @@ from tests.offline.walker import EVERYTHING, PROFILES, do, walk
 from tests.offline.world import Ruin, World
 
 THOROUGH = int(os.environ.get("REPLICA_THOROUGH", "1"))
-WALKS = 40 * THOROUGH
+WALKS = 25 * THOROUGH
 STEPS = [step for step, often in EVERYTHING.items() for _ in range(often)]
 
 
@@ -64,7 +64,7 @@ def test_the_stateful_test_catches_a_broken_rule_too() -> None:
 
 TestWorstWorld = WorstWorld.TestCase
 TestWorstWorld.settings = settings(
-    max_examples=150 * THOROUGH,
+    max_examples=100 * THOROUGH,
     stateful_step_count=60,
     deadline=None,
     derandomize=THOROUGH == 1,

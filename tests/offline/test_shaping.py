@@ -1,0 +1,71 @@
+"""Which commands are judged by the working view, and which the agreed state can answer for."""
+
+from __future__ import annotations
+
+import pytest
+
+from replica.cases.commands import (
+    ChangePriority,
+    EngageResource,
+    HandBack,
+    Opening,
+    Payload,
+    Report,
+    Subject,
+    TakeOver,
+    TransferCase,
+)
+from replica.cases.operations import HybridTime, Operation, OperationId
+from replica.offline.shaping import Shapers
+from tests.offline.solo import LIFE, note, report
+from tests.offline.world import A, B
+
+
+def operation(payload: Payload, seq: int = 1) -> Operation:
+    return Operation(OperationId(A, LIFE, seq), 1, 0, HybridTime(0), 0, "arm", payload)
+
+
+def test_a_report_concerns_the_subjects_it_names_and_no_other() -> None:
+    """The case opened a minute ago is looked up in the view, the one beside it is not."""
+    shapers = Shapers()
+    shapers.add(operation(report("case1")))
+    assert shapers.may_change(ChangePriority("case1", "P0"))
+    assert not shapers.may_change(ChangePriority("case2", "P0"))
+    assert not shapers.may_change(EngageResource("case1", "case2"))
+    assert not shapers.may_change_charges
+
+
+def test_a_report_that_names_no_id_may_concern_any() -> None:
+    """Its case is found by the sender's number only when it is applied."""
+    shapers = Shapers()
+    shapers.add(operation(Report("m", "RS-RPIS", B, (Subject("case", "", (), sender_case="17"),))))
+    assert shapers.may_change(ChangePriority("case2", "P0"))
+
+
+@pytest.mark.parametrize("payload", [TakeOver(A, B, 1, "x"), HandBack(A, "x"), Opening(None, 0, None)])
+def test_what_moves_a_charge_concerns_everything(payload: Payload) -> None:
+    shapers = Shapers()
+    shapers.add(operation(payload))
+    assert shapers.may_change(ChangePriority("case1", "P0"))
+    assert shapers.may_change_charges
+
+
+@pytest.mark.parametrize("payload", [note(), ChangePriority("case1", "P0"), Opening(LIFE, 3, LIFE)])
+def test_most_operations_concern_nobody(payload: Payload) -> None:
+    """So most commands cost three reads, however long the journal."""
+    shapers = Shapers()
+    shapers.add(operation(payload))
+    assert not shapers.may_change(TransferCase("case1", B))
+    assert not shapers.may_change_charges
+
+
+def test_what_is_decided_counts_no_more() -> None:
+    shapers = Shapers()
+    first, second = operation(report("case1"), 1), operation(report("case1"), 2)
+    shapers.add(first)
+    shapers.add(second)
+    shapers.remove(first.id)
+    assert shapers.may_change(ChangePriority("case1", "P0"))
+    shapers.remove(second.id)
+    shapers.remove(second.id)
+    assert not shapers.may_change(ChangePriority("case1", "P0"))
