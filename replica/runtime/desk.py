@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import trio
 
 from replica.cases.commands import Payload
-from replica.cases.operations import Operation
+from replica.cases.operations import HybridTime, Operation, OperationId
 from replica.config import Timing
 from replica.errors import Closed, NotPermitted, OutcomeUnknown, Overloaded, StorageFull
 from replica.offline import events
@@ -47,6 +47,9 @@ class ForgetfulJournal:
 
     def trim(self, through: Sequence[tuple[bytes, int]]) -> None:
         return None
+
+
+_NAMELESS = OperationId("-", bytes(16), 1)
 
 
 @dataclass(slots=True)
@@ -89,10 +92,13 @@ class Desk:
     ) -> events.Agreed | events.KeptHere:
         """Hand in one operation and wait for its receipt, `budget_ms` at most.
 
-        Raises NotPermitted, StorageFull, Overloaded or Closed: surely not done; OutcomeUnknown: ask `core.outcome`.
+        Raises InvalidMessage, NotPermitted, StorageFull, Overloaded or Closed: surely not done; OutcomeUnknown: ask
+        `core.outcome`.
         Cancelled before it is handed in, surely not done; after, the work goes on and `core.outcome` answers.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
+        # Once the core has given it a number it must go out; so whatever cannot be encoded is found before.
+        encode_operation(Operation(_NAMELESS, 0, 0, HybridTime(0), act_ms, author, payload, key=key))
         if self._closed:
             raise Closed("this node is closing")
         if len(self._callers) >= self._most_waiting:

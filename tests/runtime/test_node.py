@@ -171,3 +171,14 @@ async def test_another_clusters_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(replica.StoreError, match="other"):
         async with replica.open_zone(plan.zone(cluster="other")):
             pass
+
+
+async def test_what_cannot_be_encoded_is_refused_before_it_has_a_number(tmp_path: Path) -> None:
+    """A lone surrogate, a text of megabytes: an error that says where, and the site goes on."""
+    async with cluster(Plan(tmp_path)) as (_, site):
+        await site.submit_message(CASE, budget_ms=5000)
+        for text in ("\ud800", "x" * (2 << 20)):
+            with pytest.raises(replica.InvalidMessage):
+                await site.submit(replica.AddNote(CASE_ID, f"{SAMU}.medicalNote.7", text), budget_ms=5000)
+        receipt = await site.submit(replica.AddNote(CASE_ID, f"{SAMU}.medicalNote.8", "bien"), budget_ms=5000)
+        assert isinstance(receipt, replica.Agreed)
