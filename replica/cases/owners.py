@@ -13,7 +13,7 @@ from replica.cases import registry
 from replica.cases.act import NO_AUTHORITY, Act
 from replica.cases.authority import has_authority, is_nobodys, reach, serves
 from replica.cases.fields import CASE_STATUSES, Rule
-from replica.cases.merge import Outcome, furthest, keep_all, replaced
+from replica.cases.merge import Outcome, furthest, keep_all, replaced, values_differ
 from replica.cases.state import Held, Slot
 from replica.cases.subjects import (
     CASE,
@@ -107,7 +107,7 @@ def transfer(act: Act, target: Target, to: str) -> VerdictKind:
         return propose(act, target, OWNER, "", to, Rule.OWNER.value)
     seen, unseen = split(act, slot.siblings)
     new = act.held(to, target.authority, before=holder.value if holder is not None else "")
-    return _settle_owner(act, target, slot, _outcome(act, seen, unseen, new))
+    return _settle_owner(act, target, slot, _outcome(seen, unseen, new))
 
 
 def _may_transfer(act: Act, target: Target, holder: Held | None, to: str) -> bool:
@@ -121,14 +121,12 @@ def _may_transfer(act: Act, target: Target, holder: Held | None, to: str) -> boo
     return not act.seen(holder.operation, holder.index) and serves(act, holder.before)
 
 
-def _outcome(act: Act, seen: tuple[Held, ...], unseen: tuple[Held, ...], new: Held) -> Outcome:
-    """Apart, both stay, for a person; the one with authority holds meanwhile, else the earlier in the log."""
+def _outcome(seen: tuple[Held, ...], unseen: tuple[Held, ...], new: Held) -> Outcome:
+    """Apart, both stay, for a person; the one with authority holds meanwhile, else the earlier in the log. Two names
+    of one organisation count as two here: what the registry says may change, and a list of conflicts must not hang on
+    that."""
     siblings = (new, *unseen) if new.authority else (*unseen, new)
-
-    def differ(one: Held, other: Held) -> bool:
-        return not registry.is_same(act.draft, one.value, other.value)
-
-    return keep_all(seen, unseen, new, Rule.OWNER.value, differ, siblings.index)
+    return keep_all(seen, unseen, new, Rule.OWNER.value, values_differ, siblings.index)
 
 
 def decide_owner(act: Act, target: Target, to: str) -> VerdictKind:
@@ -136,7 +134,7 @@ def decide_owner(act: Act, target: Target, to: str) -> VerdictKind:
     slot = slot_of(act, target, OWNER)
     seen, unseen = split(act, slot.siblings)
     before = slot.siblings[0].value if slot.siblings else ""
-    return _settle_owner(act, target, slot, _outcome(act, seen, unseen, act.held(to, target.authority, before=before)))
+    return _settle_owner(act, target, slot, _outcome(seen, unseen, act.held(to, target.authority, before=before)))
 
 
 def _settle_owner(act: Act, target: Target, slot: Slot, outcome: Outcome) -> VerdictKind:

@@ -108,17 +108,17 @@ def value_view(held: Held, applied_index: int) -> ValueView:
     )
 
 
-def slot_view(draft: Draft, kind: str, name: str, slot: Slot, applied_index: int) -> FieldView:
+def slot_view(kind: str, name: str, slot: Slot, applied_index: int) -> FieldView:
     title, _, key = name.partition("\0")
     values = tuple(value_view(held, applied_index) for held in slot.siblings)
     proposed = tuple(value_view(held, applied_index) for held in slot.proposed)
-    return FieldView(title, values, key, is_conflict(draft, FIELDS[kind][title], slot.siblings), proposed)
+    return FieldView(title, values, key, is_conflict(FIELDS[kind][title], slot.siblings), proposed)
 
 
-def _fields(draft: Draft, kind: str, parts: Parts, applied_index: int) -> tuple[FieldView, ...]:
+def _fields(kind: str, parts: Parts, applied_index: int) -> tuple[FieldView, ...]:
     """In order of their names; a field with neither value nor proposal (a vehicle released) is not shown."""
     shown = ((name, slot) for name, slot in sorted(parts.slots.items()) if slot.siblings or slot.proposed)
-    return tuple(slot_view(draft, kind, name, slot, applied_index) for name, slot in shown)
+    return tuple(slot_view(kind, name, slot, applied_index) for name, slot in shown)
 
 
 def _elements(elements: list[Element], applied_index: int) -> tuple[ElementView, ...]:
@@ -156,7 +156,7 @@ def charge_view(draft: Draft, head: Head) -> ChargeView:
 def case_view(draft: Draft, head: Head, applied_index: int, with_linked: bool = True) -> CaseView:
     """The case, whole; cases joined to it are inside it, one deep."""
     parts = parts_of(draft, "case", head.id)
-    shown = _fields(draft, "case", parts, applied_index)
+    shown = _fields("case", parts, applied_index)
     linked = [draft.load(keys.head("case", other), HEAD) for other in head.linked] if with_linked else []
     return CaseView(
         id=head.id,
@@ -225,7 +225,7 @@ def _engagement(draft: Draft, case: str, mission: Mission, parts: Parts, applied
     proposed = tuple(held for held in slot.proposed if case_of(held) == case)
     state = "proposed" if proposed else "over"
     if mine:
-        state = "conflict" if is_conflict(draft, RESOURCE["engagement"], slot.siblings) else "engaged"
+        state = "conflict" if is_conflict(RESOURCE["engagement"], slot.siblings) else "engaged"
     steps = sorted((step for step in parts.steps if step.resource == mission.resource), key=_by_act_time)
     return EngagementView(
         mission.resource,
@@ -249,7 +249,7 @@ def _requests(draft: Draft, parts: Parts, applied_index: int) -> tuple[RequestVi
 
 def request_view(draft: Draft, head: Head, applied_index: int) -> RequestView:
     parts = parts_of(draft, "request", head.id)
-    shown = _fields(draft, "request", parts, applied_index)
+    shown = _fields("request", parts, applied_index)
     return RequestView(
         head.id,
         head.owner,
@@ -264,7 +264,7 @@ def request_view(draft: Draft, head: Head, applied_index: int) -> RequestView:
 
 def resource_view(draft: Draft, head: Head, applied_index: int) -> ResourceView:
     parts = parts_of(draft, "resource", head.id)
-    shown = _fields(draft, "resource", parts, applied_index)
+    shown = _fields("resource", parts, applied_index)
     status, engagement = parts.slots.get("status"), parts.slots.get("engagement")
     current = draft.load(keys.current_mission(keys.parts("resource", head.id)), CURRENT)
     return ResourceView(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from replica.cases import keys, registry
+from replica.cases import keys
 from replica.cases.act import Act, plain
 from replica.cases.authority import has_authority
 from replica.cases.draft import Draft
@@ -135,7 +135,7 @@ def put_slot(act: Act, target: Target, field: Field, key: str, before: Slot, aft
     if after == before:
         return
     act.draft.put_slot(*field_place(target, field, key), after)
-    was, now = (is_conflict(act.draft, field, slot.siblings) for slot in (before, after))
+    was, now = (is_conflict(field, slot.siblings) for slot in (before, after))
     if was == now:
         return
     place = keys.conflict(target.kind, target.id, field.name, key)
@@ -143,18 +143,12 @@ def put_slot(act: Act, target: Target, field: Field, key: str, before: Slot, aft
     act.draft.put(place, entry)
 
 
-def is_conflict(draft: Draft, field: Field, siblings: Siblings) -> bool:
+def is_conflict(field: Field, siblings: Siblings) -> bool:
     """Whether siblings say different things. Two that say the same, written apart, are both kept (merge.keep_all)."""
     if len(siblings) < 2:
         return False
-    said = {_meaning(draft, field, held) for held in siblings}
+    said = {case_of(held) if field.rule is Rule.ENGAGEMENT else held.value for held in siblings}
     return len(said) > 1
-
-
-def _meaning(draft: Draft, field: Field, held: Held) -> str:
-    if field.rule is Rule.OWNER:
-        return registry.canonical(draft, held.value)
-    return case_of(held) if field.rule is Rule.ENGAGEMENT else held.value
 
 
 def propose(act: Act, target: Target, field: Field, key: str, value: str, rule: str, at_ms: int = 0) -> VerdictKind:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from replica.cases.records import Overlay
+from replica.cases.records import Layer, Overlay
 from replica.storage import StateFlush, StateStore
 
 
@@ -18,7 +18,7 @@ from replica.storage import StateFlush, StateStore
 class Frozen:
     """One write-back: these records, and the local table's, with the index they stand for."""
 
-    changes: Mapping[bytes, bytes | None]
+    changes: Layer
     local: Mapping[bytes, bytes | None]
     index: int
     term: int
@@ -35,7 +35,7 @@ class State:
         self._store = store
         self.index, self.term = store.applied()
         self.flushed_index = self.index
-        self._dirty: dict[bytes, bytes | None] = {}
+        self._dirty = Layer()
         self._local: dict[bytes, bytes | None] = {}
         self._frozen: Frozen | None = None
         self.dirty_bytes = 0
@@ -48,7 +48,7 @@ class State:
         return self._store.get(key)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        below = self._store if self._frozen is None else Overlay(self._store, dict(self._frozen.changes))
+        below = self._store if self._frozen is None else Overlay(self._store, self._frozen.changes)
         return Overlay(below, self._dirty).scan(prefix)
 
     def local(self, key: bytes) -> bytes | None:
@@ -79,7 +79,7 @@ class State:
         """Take what is dirty out, at an entry boundary, to be written back. Call `thaw` once it is durable."""
         assert self._frozen is None, f"a write-back at {self.index} while one is under way"
         self._frozen = Frozen(self._dirty, self._local, self.index, self.term)
-        self._dirty, self._local, self.dirty_bytes = {}, {}, 0
+        self._dirty, self._local, self.dirty_bytes = Layer(), {}, 0
         return self._frozen
 
     def thaw(self) -> int:
@@ -91,19 +91,19 @@ class State:
     def refreeze(self) -> None:
         """The write-back failed and nothing of it was written (disk full): take it back into the dirty layer."""
         assert self._frozen is not None, "no write-back is under way"
-        self._dirty = {**self._frozen.changes, **self._dirty}
+        newer, self._dirty = self._dirty, self._frozen.changes
+        self._dirty.update(newer)
         self._local = {**self._frozen.local, **self._local}
         self._frozen = None
 
     def replaced(self, index: int, term: int) -> None:
         """The store below was replaced as a whole, at `index`: every layer above it is void, but the local table."""
-        self._dirty, self._frozen, self.dirty_bytes = {}, None, 0
+        self._dirty, self._frozen, self.dirty_bytes = Layer(), None, 0
         self.index, self.term, self.flushed_index = index, term, index
 
     def snapshot(self) -> Iterator[tuple[bytes, bytes]]:
         """All records as they are now, however the state moves on meanwhile; while it is read nothing may be
         flushed."""
-        above = dict(self._dirty)
-        if self._frozen is not None:
-            above = {**self._frozen.changes, **above}
+        above = Layer() if self._frozen is None else Layer(self._frozen.changes)
+        above.update(self._dirty)
         return Overlay(self._store, above).scan(b"")

@@ -238,6 +238,15 @@ def test_the_cases_own_status_follows_its_owner() -> None:
     assert (world.case().status, world.case().open) == ("ACTIF", True)
 
 
+def test_a_status_said_before_the_registry_knew_the_owners_name_still_counts() -> None:
+    """An alias may be registered after it was used."""
+    world, a, b = two_sites()
+    a.do(creation("c1", "samu94", Fact("status", "VALIDE", "samu94")))
+    a.do(RegisterOrganisation("samu94", A))
+    b.do(update("c1", Fact("status", "ACTIF", B), sender=B))
+    assert world.case().status == "VALIDE"
+
+
 # --- messages are applied once ---
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from replica.cases import queries
@@ -15,7 +15,7 @@ from replica.cases.operations import Batch, HybridTime, Operation, OperationId
 from replica.cases.records import Empty, Overlay
 from replica.cases.state import CONFLICT
 from replica.cases.verdicts import VerdictKind
-from tests.cases.histories import CASES, VEHICLES, Played, Step, histories, payloads, play
+from tests.cases.histories import CASES, VEHICLES, Played, Step, histories, payloads, play, told
 from tests.cases.world import FIRE, NOON, A, B, C, creation, three_sites, update
 
 many = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -187,6 +187,7 @@ def test_what_was_said_holds_or_is_in_the_history_or_was_told(history: list[Step
 
 
 @many
+@example(told(50548, 59))  # an alias registered after two transfers under its two names
 @given(histories)
 def test_the_list_of_conflicts_is_that_of_the_cases(history: list[Step]) -> None:
     """A conflict is listed as long as a reader of the case or resource sees it, and no longer."""

@@ -82,6 +82,15 @@ def test_a_stranger_cannot_make_a_vehicle_his_by_describing_it() -> None:
     assert (world.resource().charge.holder, proposals(world.resource(), "organisation")) == (B, [])
 
 
+def test_a_message_that_only_names_an_organisation_beside_moves_nothing_of_a_strangers() -> None:
+    """`Subject.organisation` counts for who may say so, and where nobody is known."""
+    world, _, b = ready()
+    b.do(report(Subject("resource", "r1", (), organisation=B), sender=B))
+    assert world.resource().charge.holder == A
+    b.do(report(Subject("resource", "r7", (), organisation=B), sender=B))
+    assert world.resource("r7").charge.holder == B
+
+
 def test_who_is_named_by_the_id_may_claim_it() -> None:
     """A vehicle first described under a wrong organisation is not lost to its own."""
     world, a, b = two_sites()

@@ -127,6 +127,26 @@ def test_a_closing_and_a_reopening_apart() -> None:
     assert world.case().open
 
 
+def test_two_closings_apart_are_two_to_undo() -> None:
+    """Who saw only one of them, whichever, has not decided about the other: the case stays closed."""
+    for saw_first in (True, False):
+        world, a, _ = two_sites()
+        a.do(creation("c1", A, Fact("status", "ACTIF", A)))
+        backup = (a.last, world.index)
+        a.do(CloseCase("c1"))
+        restored = Site(A, b"\7" * 16, world, seen=backup[1])
+        assert world.verdict(restored.numbered(0, Opening(a.incarnation, backup[0], a.incarnation))).kind is APPLIED
+        assert restored.do(CloseCase("c1")).kind is MERGED
+        undoes = restored
+        if saw_first:
+            undoes = Site(A, b"\6" * 16, world, seen=backup[1] + 1)
+            opening = Opening(a.incarnation, a.last, restored.incarnation)
+            assert world.verdict(undoes.numbered(0, opening)).kind is APPLIED
+        assert undoes.do(ReopenCase("c1")).kind is SUPERSEDED
+        assert not world.case().open
+        assert world.case().conflicts == ()
+
+
 def test_the_owner_changes_while_the_other_writes() -> None:
     """What the former owner wrote meanwhile is merged under the new one; nothing of it is lost."""
     world, a, b = emergency()
