@@ -21,11 +21,24 @@ from replica.cases.authority import is_nobodys, reach
 from replica.cases.commands import Fact, Report, Subject
 from replica.cases.engagement import imply, release
 from replica.cases.fields import CARE_LEVELS, CASE_STATUSES, FIELDS, PRIORITIES, RESOURCE_STATUSES, Rule
-from replica.cases.merge import MISSION_PROGRESS
+from replica.cases.merge import MISSION_PROGRESS, Outcome
 from replica.cases.missions import present_case, step
 from replica.cases.owners import create, say_status, transfer
 from replica.cases.state import HASHES, IDENTITY, NAMES, Element
-from replica.cases.subjects import CASE, RESOURCE, Target, change_head, find, link, open_subject, propose, write
+from replica.cases.subjects import (
+    CASE,
+    RESOURCE,
+    Target,
+    change_head,
+    find,
+    link,
+    open_subject,
+    propose,
+    settle,
+    slot_of,
+    split,
+    write,
+)
 from replica.cases.values import Engaged, parse
 from replica.cases.verdicts import Finding, Verdict, VerdictKind
 
@@ -154,15 +167,37 @@ def _case(act: Act, report: Report, subject: Subject) -> None:
     if not subject.id:
         _index_number(act, target, subject.organisation, subject.sender_case)
     owner = next((fact.value for fact in subject.facts if fact.field == "owner"), "")
+    completes = subject.creates and target.head.incomplete
     if subject.creates:
         if target.head.same_as:
             _part(act, target)
         create(act, target, owner or subject.organisation)
     for fact in subject.facts:
-        _case_fact(act, report, target, fact)
+        if not (completes and _was_overtaken(act, target, fact)):
+            _case_fact(act, report, target, fact)
     if owner and not subject.creates:
         # Last, since what else the message says is said by the owner it transfers from.
         transfer(act, target, owner)
+
+
+def _was_overtaken(act: Act, target: Target, fact: Fact) -> bool:
+    """Whether an update of this field has overtaken the creation that is only coming now.
+
+    Messages overtake each other; the creation then *completes* the case. What it was created with is the past of what
+    an update has said since, as with the owner (owners.create), and goes to the history beside it. Its author had the
+    update in its copy, so rule 11 alone would let the older word replace the newer one, a P0 among them.
+    """
+    field = CASE[fact.field]
+    if field.rule not in (Rule.LATEST, Rule.MORE_SEVERE):
+        return False
+    slot = slot_of(act, target, field, fact.key)
+    seen, unseen = split(act, slot.siblings)
+    if not seen or unseen or slot.siblings[0].value == fact.value:
+        return False
+    new = act.held(fact.value, target.authority, fact.at_ms)
+    overtaken = Outcome(slot.siblings, (new,), VerdictKind.SUPERSEDED, "overtaken", slot.siblings[0].operation)
+    settle(act, target, field, fact.key, slot, overtaken)
+    return True
 
 
 def _case_fact(act: Act, report: Report, target: Target, fact: Fact) -> None:

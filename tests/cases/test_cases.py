@@ -49,6 +49,22 @@ def test_a_creation_opens_a_case_of_its_owner() -> None:
     assert (case.owner, case.incomplete, case.open, case.charge.holder) == (A, False, True, A)
 
 
+def test_what_an_update_said_holds_against_a_creation_it_has_overtaken() -> None:
+    """The creation completes the case: its own word is the past, a P0 said meanwhile is not undone by it."""
+    world, site, _ = two_sites()
+    site.do(update("c1", Fact("priority", "P0")))
+    completed = site.do(creation("c1", A, Fact("priority", "P1"), Fact("origin", "15")))
+    assert completed.kind.value == "superseded"
+    assert [(one.field, one.rule) for one in completed.findings] == [("priority", "overtaken")]
+    view = world.case()
+    assert values(view, "priority") == ["P0"]
+    assert values(view, "origin") == ["15"]
+    assert past(view, "priority") == ["P1"]
+    assert not view.incomplete
+    site.do(update("c1", Fact("priority", "P2")))
+    assert values(world.case(), "priority") == ["P2"]
+
+
 def test_an_update_of_an_unknown_case_opens_it_incomplete_and_its_creation_completes_it() -> None:
     """Messages overtake each other, and an emergency's data is never thrown away."""
     world, a, _ = two_sites()
