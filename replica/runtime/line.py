@@ -3,6 +3,7 @@ tried."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Protocol
@@ -80,7 +81,8 @@ class Line:
         timing = self._config.timing
         wait_ms = timing.reconnect_first_ms
         failed: list[Tried] = []
-        at = 0
+        # A hundred sites spread over the zones, and each begins at the same one after every restart.
+        at = zlib.crc32(self._config.site.name.encode())
         while True:
             tried = await self._try(self._config.zones[at % len(self._config.zones)])
             at += 1
