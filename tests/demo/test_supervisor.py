@@ -315,7 +315,9 @@ async def test_starting_a_node_twice_is_an_error(tmp_path: Path) -> None:
 
 async def test_a_first_line_that_is_no_ready_line_fails_the_start(tmp_path: Path) -> None:
     """Something else than a node answered: say what, and leave nothing running."""
-    child = Child("odd", (sys.executable, "-c", "print('hello', flush=True); import time; time.sleep(60)"), tmp_path / "log")
+    child = Child(
+        "odd", (sys.executable, "-c", "print('hello', flush=True); import time; time.sleep(60)"), tmp_path / "log"
+    )
     with pytest.raises(ProcessFailed, match="odd printed no ready line"):
         await child.start(10)
     assert not child.alive
