@@ -209,7 +209,8 @@ def _answer(receipt: events.Receipt | None) -> events.Agreed | events.KeptHere:
         case events.TurnedAway(why=why, full=full):
             raise StorageFull(why) if full else NotPermitted(why)
         case None:
-            raise Closed("this node closed before an answer; ask again by the idempotency key")
+            # It has a number and may be on disk: "surely not done" would be a lie.
+            raise OutcomeUnknown("an operation handed in just before this node closed")
 
 
 def desk_config(timing: Timing, *, forgetful: bool = False) -> CoreConfig:

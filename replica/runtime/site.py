@@ -162,7 +162,8 @@ class SiteNode:
             await self.flush()
 
     async def flush_at_the_end(self) -> None:
-        """Write back all that is known: a stopped store then shows it."""
+        """Answer who still waits, and write back all that is known: a stopped store then shows it."""
+        self.desk.close()
         await self._write_back.finish()
         await self.flush()
 

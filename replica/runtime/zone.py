@@ -32,7 +32,7 @@ from replica.runtime.connection import Connection
 from replica.runtime.desk import Desk, ForgetfulJournal, desk_config
 from replica.runtime.disk import Disk
 from replica.runtime.feed import Feed
-from replica.runtime.ingress import Ingress, Waiting
+from replica.runtime.ingress import Ingress
 from replica.runtime.links import Links
 from replica.runtime.saving import Saving
 from replica.runtime.service import Service
@@ -59,7 +59,6 @@ class ZoneNode:
         self._bell = Bell()
         self._inbox: list[raft_events.Event] = []
         self._tokens = 0
-        self._proposed: dict[int, list[Waiting]] = {}
         self.state = State(store.state)
         self._write_back = WriteBack(self.state, disk)
         self.ingress = Ingress(self.state, config.limits.waiting_operations)
@@ -101,7 +100,15 @@ class ZoneNode:
             now_ms=now_ms(),
             decided=lambda operation: None,
         )
-        return Desk(core, ForgetfulJournal(), self.submit, lambda decisions: None, self.log, 100_000, dormant=True)
+        return Desk(
+            core,
+            ForgetfulJournal(),
+            self.submit,
+            lambda decisions: None,
+            self.log,
+            self.config.limits.waiting_operations,
+            dormant=True,
+        )
 
     # ------------------------------------------------------------------ what arrives
 
@@ -183,7 +190,6 @@ class ZoneNode:
     def _propose(self, now: int) -> None:
         while taken := self.ingress.take():
             self._tokens += 1
-            self._proposed[self._tokens] = taken
             data = batch(wall_ms(), queries.feature_level(self.state), [one.encoded for one in taken])
             self.raft.step(raft_events.Propose(now, self._tokens, data))
 
@@ -193,11 +199,8 @@ class ZoneNode:
         self.links.post(ready.send_now)
         self.links.post(self._saving.add(ready))
         for refused in ready.refused:
-            self._proposed.pop(refused.token, None)
             self.ingress.new_term()
             self.log.warning("proposal-refused", reason=refused.reason.value)
-        for accepted in ready.accepted:
-            self._proposed.pop(accepted.token, None)
         if ready.standing is not None:
             self._stand(ready.standing)
         for entry in ready.committed:
@@ -279,7 +282,8 @@ class ZoneNode:
         return self.raft.stable_index >= self.state.index and not self.feed.transfers
 
     async def flush_at_the_end(self) -> None:
-        """Write back all that was applied: a stopped store then shows it."""
+        """Answer who still waits, and write back all that was applied: a stopped store then shows it."""
+        self.desk.close()
         await self._write_back.finish()
         await self.flush()
 

@@ -67,7 +67,7 @@ class EffectsMessage(Struct, frozen=True, array_like=True, tag="effects"):
 
 class StateBegin(Struct, frozen=True, array_like=True, tag="state-begin"):
     """Zone to site: you are too far behind for effects; the whole state at (index, term) follows, this many records
-    and bytes of keys and values."""
+    and bytes of keys and values; 0 where the zone has not counted them beforehand."""
 
     index: Count
     term: Count

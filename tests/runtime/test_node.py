@@ -9,7 +9,7 @@ import trio
 
 import replica
 from replica.cases.verdicts import VerdictKind
-from tests.runtime.nodes import CASE, CASE_ID, SAMU, Plan, cluster, until, until_applied, until_mode
+from tests.runtime.nodes import CASE, CASE_ID, SAMU, Nodes, Plan, cluster, until, until_applied, until_mode
 
 pytestmark = pytest.mark.processes
 
@@ -182,3 +182,25 @@ async def test_what_cannot_be_encoded_is_refused_before_it_has_a_number(tmp_path
                 await site.submit(replica.AddNote(CASE_ID, f"{SAMU}.medicalNote.7", text), budget_ms=5000)
         receipt = await site.submit(replica.AddNote(CASE_ID, f"{SAMU}.medicalNote.8", "bien"), budget_ms=5000)
         assert isinstance(receipt, replica.Agreed)
+
+
+async def test_a_caller_who_waits_when_the_site_closes_is_told_that_the_outcome_is_unknown(tmp_path: Path) -> None:
+    """The operation has a number and may be on disk: neither silence nor "surely not done" would be true."""
+    told: list[BaseException] = []
+    async with trio.open_nursery() as nursery:
+        nodes = Nodes(nursery)
+        zone = await nodes.start(replica.open_zone(Plan(tmp_path, zones=3).zone(), found=True))
+
+        async def ask() -> None:
+            try:
+                await zone.submit_message(CASE, budget_ms=60_000)
+            except replica.ReplicaError as problem:
+                told.append(problem)
+
+        with trio.fail_after(10):
+            nursery.start_soon(ask)
+            await trio.sleep(0.1)
+            await nodes.stop("zone-1")
+            await until(lambda: bool(told))
+        nursery.cancel_scope.cancel()
+    assert [type(problem) for problem in told] == [replica.OutcomeUnknown]
