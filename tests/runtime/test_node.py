@@ -184,7 +184,7 @@ async def test_what_cannot_be_encoded_is_refused_before_it_has_a_number(tmp_path
         assert isinstance(receipt, replica.Agreed)
 
 
-async def test_a_caller_who_waits_when_the_site_closes_is_told_that_the_outcome_is_unknown(tmp_path: Path) -> None:
+async def test_a_caller_who_waits_when_the_node_closes_is_told_that_the_outcome_is_unknown(tmp_path: Path) -> None:
     """The operation has a number and may be on disk: neither silence nor "surely not done" would be true."""
     told: list[BaseException] = []
     async with trio.open_nursery() as nursery:

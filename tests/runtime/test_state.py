@@ -76,6 +76,7 @@ def test_the_ring_forgets_the_oldest_and_says_where_it_begins() -> None:
         ring.add(index, 4, [b"x" * 10])
     assert (ring.floor, ring.floor_term, ring.last) == (12, 4, 15)
     assert ring.holds(12, 4)
+    assert not ring.holds(12, 3)
     assert ring.holds(15, 4)
     assert not ring.holds(11, 4)
     assert not ring.holds(13, 3)
