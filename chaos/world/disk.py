@@ -140,6 +140,9 @@ class Disk:
     def term(self, index: Index) -> Term:
         return self.durable[index - 1].term if index else 0
 
+    def memberships(self) -> tuple[tuple[Index, bytes], ...]:
+        return ()
+
     def entries(self, first: Index, last: Index, max_bytes: int) -> tuple[Entry, ...]:
         assert 1 <= first <= last <= len(self.durable), (
             f"entries {first}..{last} of a log that ends at {len(self.durable)}"

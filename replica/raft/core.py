@@ -1,9 +1,9 @@
 """The switchboard of the agreed log: one event in, then one Ready out.
 
-`Raft.step` decides *which* chapter an event belongs to; the chapters (election, replication, rebuild, and the places
-kept for membership, reads, transfer, snapshots) compute *what* follows. They never call each other: each returns what
-it found and this module calls the next. So the whole protocol can be read here at one level, and each chapter of the
-dissertation in one file.
+`Raft.step` decides *which* chapter an event belongs to; the chapters (election, replication, membership, reads,
+transfer, snapshots, rebuild) compute *what* follows. They never call each other: each returns what it found, and this
+module and its other half, receiving.py, call the next. So the whole protocol can be read here at one level, and each
+chapter of the dissertation in one file.
 
 The driver's side of it (see ready.py for the order in which a Ready is carried out):
 
@@ -23,44 +23,33 @@ from __future__ import annotations
 import random as dice
 from typing import assert_never
 
-from replica.raft import election, membership, reads, rebuild, replication, roles, snapshots, transfer
+from replica.raft import election, membership, pace, reads, replication, roles, snapshots, transfer
 from replica.raft.events import (
     ChangeRequested,
     Event,
+    LearnerCompared,
     PeerFound,
     PeerLost,
     Persisted,
     Propose,
     ReadRequested,
     Received,
+    SnapshotArrived,
     SnapshotSent,
     Tick,
     TransferRequested,
 )
 from replica.raft.handout import Handout
 from replica.raft.log import Log
-from replica.raft.messages import (
-    Append,
-    AppendReply,
-    Heartbeat,
-    HeartbeatReply,
-    Message,
-    PreVote,
-    PreVoteReply,
-    Readmit,
-    RequestVote,
-    RequestVoteReply,
-    TimeoutNow,
-)
+from replica.raft.memberships import Memberships
 from replica.raft.progress import NEVER_MS, Sign
-from replica.raft.ready import Ready, Refusal
-from replica.raft.rebuild import Heard
+from replica.raft.ready import Accepted, Ready, Refusal
+from replica.raft.receiving import Receiving
 from replica.raft.state import Candidate, Follower, Leader, PreCandidate, State
-from replica.raft.types import NOBODY, HardState, Index, LogReader, NodeId, RaftConfig
-from replica.raft.view import View
+from replica.raft.types import NOBODY, HardState, Index, LogReader, Membership, NodeId, RaftConfig
 
 
-class Raft(View):
+class Raft(Receiving):
     """One node's part in the agreed log, from a start of its process to the next.
 
     `hard_state` and `log` are what the store has; a node that never ran has `HardState()` and an empty log. A node that
@@ -90,9 +79,12 @@ class Raft(View):
             durable=hard_state,
             log=tail,
             role=waiting,
-            membership=config.membership,
+            memberships=Memberships(config.membership, log.memberships()),
             commit_index=applied_index,
+            election_timeout_ms=config.election_timeout_ms,
+            heard_leader_ms=now_ms,
         )
+        self._state.draw_read_context()
         if hard_state.rebuilding:
             self._state.draw_life()
         waiting.election_deadline_ms = self._state.draw_election_deadline()
@@ -109,10 +101,13 @@ class Raft(View):
                 return role.election_deadline_ms
             case PreCandidate() | Candidate() as role:
                 return min(role.election_deadline_ms, role.ask_deadline_ms)
-            case Leader() as role if self._state.config.check_quorum:
-                return min(role.heartbeat_deadline_ms, election.quorum_deadline_ms(self._state, role))
-            case Leader() as role:
-                return role.heartbeat_deadline_ms
+            case Leader(transfer=transfer) as role:
+                deadline_ms = role.heartbeat_deadline_ms
+                if transfer is not None:
+                    deadline_ms = min(deadline_ms, transfer.deadline_ms)
+                if self._state.config.check_quorum:
+                    deadline_ms = min(deadline_ms, election.quorum_deadline_ms(self._state, role))
+                return deadline_ms
             case never:
                 assert_never(never)
 
@@ -120,6 +115,7 @@ class Raft(View):
 
     def step(self, event: Event) -> None:
         """Take note of one event. Nothing leaves before `ready` is asked."""
+        self._notice_oversleeping(event.now_ms)
         self._state.now_ms = max(self._state.now_ms, event.now_ms)
         self._step_down_without_quorum()
         match event:
@@ -136,16 +132,40 @@ class Raft(View):
             case PeerFound(peer=peer):
                 self._find_peer(peer)
             case TransferRequested():
-                transfer.request(self._state, event)
+                self._transfer(event)
             case ReadRequested():
-                reads.request(self._state, event)
+                self._read(event)
             case ChangeRequested():
-                membership.request(self._state, event)
+                self._change(event)
+            case LearnerCompared():
+                self._compare(event)
             case SnapshotSent():
                 if isinstance(self._state.role, Leader):
                     snapshots.transfer_ended(self._state, self._state.role, event)
+            case SnapshotArrived():
+                self._take_snapshot(event)
             case never:
                 assert_never(never)
+
+    def _notice_oversleeping(self, woken_ms: int) -> None:
+        """This node was away for longer than it had asked for (pace.py): it does not know what it missed."""
+        state = self._state
+        if woken_ms - state.now_ms <= state.config.heartbeat_interval_ms:
+            return
+        late_ms = pace.overslept_ms(state.config, woken_ms, state.now_ms, self._role_deadline_ms())
+        if not late_ms:
+            return
+        state.note("overslept", ms=late_ms)
+        state.now_ms = woken_ms
+        match state.role:
+            case Leader() if late_ms >= state.election_timeout_ms and state.config.check_quorum:
+                self._demote("overslept")
+            case Follower() | PreCandidate() | Candidate() as role:
+                interval_ms = state.config.heartbeat_interval_ms
+                grace_ms = state.random.randrange(interval_ms, 2 * interval_ms)
+                role.election_deadline_ms = max(role.election_deadline_ms, woken_ms + grace_ms)
+            case _:
+                pass
 
     def _step_down_without_quorum(self) -> None:
         """Check-quorum (6.2). Before *every* event: a leader that stood still for longer than an election timeout (a
@@ -155,15 +175,15 @@ class Raft(View):
         if not isinstance(state.role, Leader) or not state.config.check_quorum:
             return
         if state.now_ms >= election.quorum_deadline_ms(state, state.role):
-            roles.become_follower(state, state.term, NOBODY, "no-quorum")
+            self._demote("no-quorum")
 
     def _tick(self) -> None:
         state = self._state
         match state.role:
             case Leader() as role:
+                transfer.give_up_late(state, role)
                 if state.now_ms >= role.heartbeat_deadline_ms:
-                    role.heartbeat_due = True
-                    role.heartbeat_deadline_ms = state.now_ms + state.config.heartbeat_interval_ms
+                    self._beat(role)
             case Follower(election_deadline_ms=deadline_ms):
                 if state.now_ms >= deadline_ms:
                     self._campaign("timeout")
@@ -173,6 +193,20 @@ class Raft(View):
                 elif state.now_ms >= role.ask_deadline_ms:
                     role.ask_deadline_ms = state.now_ms + state.config.heartbeat_interval_ms
                     self._ask(NOBODY)
+
+    def _beat(self, leader: Leader) -> None:
+        """A heartbeat is due, and with it whatever a leader looks at from time to time."""
+        state = self._state
+        state.election_timeout_ms = election.measured_timeout_ms(state, leader)
+        leader.heartbeat_due = True
+        leader.heartbeat_deadline_ms = state.now_ms + pace.heartbeat_interval_ms(
+            state.config, state.election_timeout_ms
+        )
+        membership.end_farewells(state, leader)
+        heir = transfer.preferred_target(state, leader)
+        if heir != NOBODY and transfer.begin(state, leader, transfer.OWN_ACCORD, heir):
+            self._hand_over(leader)
+        self._change_membership(leader)
 
     def _propose(self, event: Propose) -> None:
         state = self._state
@@ -199,7 +233,9 @@ class Raft(View):
         state = self._state
         match state.role:
             case Follower(leader=leader) if leader == peer and peer != NOBODY:
-                self._campaign("leader-lost")
+                # With leases this node's promise to that leader stands, whatever became of the connection.
+                if not state.config.lease_reads:
+                    self._campaign("leader-lost")
             case Leader(progress=progress) if peer in progress:
                 progress[peer].sees(Sign.LOST)
                 progress[peer].probe_sent_ms = state.now_ms
@@ -217,181 +253,80 @@ class Raft(View):
             case _:
                 pass
 
-    # ---- elections
+    # ---- what a driver asks for
 
-    def _campaign(self, why: str) -> None:
-        """Without a leader: ask to become one, or wait on, if this node may not."""
+    def _transfer(self, event: TransferRequested) -> None:
         state = self._state
-        if not election.may_campaign(state):
-            roles.become_follower(state, state.term, NOBODY, why)
-        elif state.config.pre_vote:
-            roles.become_pre_candidate(state)
-            self._ask(NOBODY)
-            assert isinstance(state.role, PreCandidate), f"{self.role} after asking"
-            if election.would_win(state, state.role):
-                self._stand()
-        else:
-            self._stand()
+        if not isinstance(state.role, Leader):
+            state.refuse(event.token, Refusal.NOT_LEADER)
+        elif transfer.begin(state, state.role, event.token, event.to):
+            self._hand_over(state.role)
 
-    def _stand(self) -> None:
-        """The election proper. Nothing is won before the own vote is durable, not even by a single voter."""
-        roles.become_candidate(self._state)
-        self._ask(NOBODY)
-
-    def _ask(self, only: NodeId) -> None:
-        match self._state.role:
-            case PreCandidate() as role:
-                election.ask_pre_votes(self._state, role, only)
-            case Candidate() as role:
-                election.ask_votes(self._state, role, only)
+    def _read(self, event: ReadRequested) -> None:
+        state = self._state
+        match state.role:
+            case Leader() as role:
+                reads.ask(state, role, state.node, event.token)
+            case Follower() as role:
+                reads.ask_leader(state, role, event.token)
             case _:
-                pass
+                state.refuse(event.token, Refusal.NOT_LEADER)
 
-    def _lead(self) -> None:
-        """Leaders "commit a blank no-op entry into the log at the start of" their term (6.4)."""
-        roles.become_leader(self._state)
-        replication.append_noop(self._state)
-
-    # ---- messages
-
-    def _receive(self, message: Message) -> None:
+    def _change(self, event: ChangeRequested) -> None:
         state = self._state
-        if message.to != state.node or message.frm == state.node:
-            state.note("misaddressed", frm=message.frm, to=message.to)
+        if not isinstance(state.role, Leader):
+            state.refuse(event.token, Refusal.NOT_LEADER)
             return
-        if not self._is_of_this_term(message):
-            return
-        match message:
-            case PreVote():
-                self._answer_pre_vote(message)
-            case PreVoteReply():
-                if isinstance(state.role, PreCandidate) and election.count_pre_vote(state, state.role, message):
-                    self._stand()
-            case RequestVote():
-                self._answer_vote(message)
-            case RequestVoteReply():
-                if isinstance(state.role, Candidate) and election.count_vote(state, state.role, message):
-                    self._lead()
-            case Append():
-                self._follow(message.frm)
-                replication.receive_append(state, message)
-            case Heartbeat():
-                self._follow(message.frm)
-                replication.receive_heartbeat(state, message)
-            case AppendReply() | HeartbeatReply():
-                if isinstance(state.role, Leader) and message.frm in state.role.progress:
-                    self._hear_follower(state.role, message)
-            case Readmit():
-                rebuild.obey(state, message)
-            case TimeoutNow():
-                transfer.receive(state, message)
-            case never:
-                assert_never(never)
+        match membership.plan(state, state.role, event.target):
+            case Membership() as step:
+                index = self._append_membership(state.role, step)
+                state.outbox.accepted.append(Accepted(event.token, index, state.term))
+            case (reason, detail):
+                state.refuse(event.token, reason, detail)
 
-    def _is_of_this_term(self, message: Message) -> bool:
-        """Bring the terms together before anything else: whether the message is still to be handled.
-
-        "If RPC request or response contains term T > currentTerm: set currentTerm = T, convert to follower" (figure 2).
-        A pre-vote's term is one nobody is in yet, so neither the question nor a yes to it is adopted (9.6).
-        """
+    def _compare(self, event: LearnerCompared) -> None:
         state = self._state
-        match message:
-            case PreVote() | PreVoteReply(granted=True):
-                return True
-            case RequestVote(transfer=False) if message.term > state.term and election.hears_leader(state, message):
-                state.note("vote-refused", term=message.term, to=message.frm, why="leader-heard")
-                return False
-        if message.term < state.term:
-            self._answer_old(message)
-            return False
-        if message.term > state.term:
-            leader = message.frm if isinstance(message, Append | Heartbeat) else NOBODY
-            roles.become_follower(state, message.term, leader, "higher-term")
-        return True
+        if isinstance(state.role, Leader) and event.peer in state.role.progress:
+            membership.compared(state, state.role, event)
+            self._change_membership(state.role)
 
-    def _answer_old(self, message: Message) -> None:
-        """Refuse a request of an older term in this one, so that its sender learns of it; an old answer is nothing."""
-        match message:
-            case RequestVote():
-                self._state.send(RequestVoteReply(self._state.node, message.frm, self._state.term, granted=False))
-            case Append():
-                replication.answer_old_append(self._state, message)
-            case Heartbeat():
-                replication.answer_heartbeat(self._state, message)
-            case _:
-                pass
-
-    def _answer_pre_vote(self, ask: PreVote) -> None:
+    def _take_snapshot(self, event: SnapshotArrived) -> None:
+        """A snapshot is whole: install it, or refuse it and change nothing."""
         state = self._state
-        judgement = election.answer_pre_vote(state, ask)
-        if judgement.give_way:
-            roles.become_follower(state, state.term, NOBODY, "gives-way")
-        elif judgement.ask_back:
-            self._ask(ask.frm)
-
-    def _answer_vote(self, ask: RequestVote) -> None:
-        """A vote given puts the own wish to be elected off: "without … granting vote to candidate" (figure 2)."""
-        state = self._state
-        if not election.answer_vote(state, ask).granted:
-            return
-        if isinstance(state.role, Follower):
-            state.role.election_deadline_ms = state.draw_election_deadline()
-        else:
-            roles.become_follower(state, state.term, NOBODY, "vote-granted")
-
-    def _follow(self, leader: NodeId) -> None:
-        """A message that only the leader of this term can have sent."""
-        state = self._state
-        assert not isinstance(state.role, Leader), f"nodes {state.node} and {leader} both lead term {state.term}"
-        if isinstance(state.role, Follower) and state.role.leader == leader:
-            state.role.heard_ms = state.now_ms
-            state.role.election_deadline_ms = state.draw_election_deadline()
-            state.attempts = 0
-        else:
-            known = state.leader
-            assert known in (NOBODY, leader), f"nodes {known} and {leader} both lead term {state.term}"
-            roles.become_follower(state, state.term, leader, "leader-heard")
-
-    def _hear_follower(self, leader: Leader, reply: AppendReply | HeartbeatReply) -> None:
-        """An answer in this term: does its sender count, what does it hold, what is committed, who is readmitted?"""
-        state = self._state
-        match rebuild.hear(leader, reply):
-            case Heard.LOST:
-                index = replication.append_noop(state)
-                rebuild.begin(state, leader, reply.frm, reply.life, index)
-                return
-            case Heard.DOUBTFUL:
-                return
-            case Heard.READMITTED:
-                rebuild.end(state, leader, reply.frm)
-            case Heard.REBUILDING:
-                rebuild.go_on(leader, reply)
-            case Heard.WHOLE:
-                pass
-        leader.progress[reply.frm].heard_ms = state.now_ms
-        if isinstance(reply, AppendReply):
-            replication.receive_append_reply(state, leader, reply)
-        else:
-            replication.receive_heartbeat_reply(state, leader, reply)
-        self._advance_commit()
-
-    def _advance_commit(self) -> None:
-        role = self._state.role
-        assert isinstance(role, Leader), f"a {self.role.value} commits by counting"
-        replication.commit_by_counting(self._state, role)
-        rebuild.readmit_ready(self._state, role)
+        if wrong := snapshots.check_membership(event):
+            state.refuse(event.token, Refusal.INVALID, wrong)
+        elif snapshots.is_useful(state, event):
+            assert not (isinstance(state.role, Leader) and event.term <= state.term), (
+                f"the leader of term {state.term} lacks the committed entry {event.index} of term {event.term}"
+            )
+            if event.term > state.term or not isinstance(state.role, Follower):
+                roles.become_follower(state, max(state.term, event.term), NOBODY, "snapshot")
+            snapshots.install(state, event)
 
     # ---- one Ready out
 
     def has_ready(self) -> bool:
         """Whether `ready` would have anything in it. Cheap enough to ask after every turn."""
         state = self._state
-        due = isinstance(state.role, Leader) and replication.has_due(state, state.role)
+        match state.role:
+            case Leader() as role:
+                due = replication.has_due(state, role)
+            case Follower(reads=reads_waiting):
+                due = bool(reads_waiting)
+            case _:
+                due = False
         return due or self._handout.has_news(state)
 
     def ready(self) -> Ready:
         """All that the events since the last Ready ask for. Every one must be carried out, in the order of numbers."""
         state = self._state
-        if isinstance(state.role, Leader):
-            replication.send_due(state, state.role)
+        match state.role:
+            case Leader(heartbeat_due=due) as role:
+                replication.send_due(state, role)
+                if due:
+                    reads.begin_round(role, role.rounds.latest)
+            case Follower() as role:
+                reads.send_questions(state, role)
+            case _:
+                pass
         return self._handout.take(state)

@@ -30,9 +30,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from replica.raft import pace
 from replica.raft.messages import PreVote, PreVoteReply, RequestVote, RequestVoteReply
 from replica.raft.progress import NEVER_MS
-from replica.raft.quorum import agreed, won
+from replica.raft.quorum import agreed, voters, won
 from replica.raft.state import Candidate, Follower, Leader, PreCandidate, State
 from replica.raft.types import NOBODY, NodeId
 
@@ -53,8 +54,8 @@ class Judgement:
 
 
 def may_campaign(state: State) -> bool:
-    """Only a voter whose promises are whole."""
-    return state.node in state.membership.voters and not state.hard.rebuilding
+    """Only a voter, in either half of a joint membership, whose promises are whole."""
+    return state.node in voters(state.membership) and not state.hard.rebuilding
 
 
 # ---- asking
@@ -73,7 +74,7 @@ def ask_votes(state: State, role: Candidate, only: NodeId = NOBODY) -> None:
     for voter in state.other_voters:
         if voter not in role.answered and only in (NOBODY, voter):
             last_index, last_term = state.log.last_index, state.log.last_term
-            state.send(RequestVote(state.node, voter, state.term, last_index, last_term))
+            state.send(RequestVote(state.node, voter, state.term, last_index, last_term, role.transfer))
 
 
 def count_pre_vote(state: State, role: PreCandidate, reply: PreVoteReply) -> bool:
@@ -148,9 +149,8 @@ def judge_pre_vote(state: State, ask: PreVote) -> Judgement:
 
 def goes_first(state: State, ask: PreVote) -> bool:
     """Whether the asker precedes this node: newer log, then higher priority, then lower id. No two nodes are equal."""
-    priority = state.config.priority
-    theirs = (ask.last_term, ask.last_index, priority.get(ask.frm, 0), -ask.frm)
-    ours = (state.log.last_term, state.log.last_index, priority.get(state.node, 0), -state.node)
+    theirs = (ask.last_term, ask.last_index, state.priority(ask.frm), -ask.frm)
+    ours = (state.log.last_term, state.log.last_index, state.priority(state.node), -state.node)
     return theirs > ours
 
 
@@ -186,7 +186,11 @@ def hears_leader(state: State, ask: PreVote | RequestVote) -> bool:
     """Stickiness (4.2.3): a leader was heard within the minimum election timeout. A leader hears itself, with a quorum.
 
     A leader that asks for the *next* term's vote leads no more, whatever was heard of it; its followers need not wait.
+    With leases (reads.py) this is a promise that a read may rest on: it holds whatever was learned since, and a node
+    that has just started may have made it before it stopped.
     """
+    if state.config.lease_reads and not isinstance(state.role, Leader):
+        return state.now_ms - state.heard_leader_ms < state.config.election_timeout_ms
     match state.role:
         case Follower(leader=leader, heard_ms=heard_ms) if leader != NOBODY:
             if leader == ask.frm and ask.term > state.term:
@@ -209,4 +213,14 @@ def quorum_deadline_ms(state: State, role: Leader) -> int:
     """
     heard = {peer: p.heard_ms for peer, p in role.progress.items() if peer not in role.readmissions}
     heard[state.node] = state.now_ms
-    return agreed(state.membership, heard, missing=NEVER_MS) + state.config.election_timeout_ms
+    return agreed(state.membership, heard, missing=NEVER_MS) + state.election_timeout_ms
+
+
+def measured_timeout_ms(state: State, leader: Leader) -> int:
+    """The election timeout that the measured round trips ask for (pace.py). It shrinks slowly: what the followers were
+    told a moment ago is what they are patient by.
+    """
+    alive_ms = state.now_ms - state.election_timeout_ms
+    slowest_ms = max((p.round_trip.most_ms for p in leader.progress.values() if p.heard_ms >= alive_ms), default=0)
+    wanted_ms = max(pace.ROUND_TRIPS * slowest_ms, state.election_timeout_ms * 7 // 8)
+    return pace.election_timeout_ms(state.config, wanted_ms)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from replica.raft.messages import Message
-from replica.raft.types import NodeId
+from replica.raft.types import NOBODY, Index, Membership, NodeId, Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +63,16 @@ class PeerFound:
 
 @dataclass(frozen=True, slots=True)
 class TransferRequested:
-    """Hand leadership to `to` (3.10)."""
+    """Hand leadership to `to`, or with NOBODY to whoever is best placed (3.10). Answered by `Ready.transfers`."""
 
     now_ms: int
     token: int
-    to: NodeId
+    to: NodeId = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
 class ReadRequested:
-    """Confirm a read index (6.4)."""
+    """Confirm a read index (6.4), at a leader or at a follower. Answered by `Ready.reads`."""
 
     now_ms: int
     token: int
@@ -80,12 +80,23 @@ class ReadRequested:
 
 @dataclass(frozen=True, slots=True)
 class ChangeRequested:
-    """Change who votes (4.3)."""
+    """Make `target` the membership (4.3). It names voters and learners, the directory and the priorities; how to get
+    there (learners first, then the joint state) is the core's affair. Accepted as an entry, like a proposal."""
 
     now_ms: int
     token: int
-    voters: frozenset[NodeId]
-    learners: frozenset[NodeId]
+    target: Membership
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerCompared:
+    """The state of a learner and this leader's were compared at `index`: whether they are the same. A learner is
+    promoted only after a yes."""
+
+    now_ms: int
+    peer: NodeId
+    index: Index
+    same: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +106,21 @@ class SnapshotSent:
     now_ms: int
     peer: NodeId
     ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotArrived:
+    """A snapshot lies beside the old state, whole and checked: the state as of the committed entry `(index, term)`.
+
+    `membership` is (index, data) of the membership in force there, as its sender's `Raft.membership_at` gave it. The
+    next Ready asks for it to be installed, or refuses `token`: then it is of no use and may be thrown away.
+    """
+
+    now_ms: int
+    token: int
+    index: Index
+    term: Term
+    membership: tuple[Index, bytes] = (0, b"")
 
 
 Event: TypeAlias = (
@@ -107,5 +133,7 @@ Event: TypeAlias = (
     | TransferRequested
     | ReadRequested
     | ChangeRequested
+    | LearnerCompared
     | SnapshotSent
+    | SnapshotArrived
 )

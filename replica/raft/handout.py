@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from replica.raft.ready import Ready, Standing
 from replica.raft.state import ROLES, Outbox, State
-from replica.raft.types import Entry, HardState, Index
+from replica.raft.types import Entry, HardState, Index, Membership
 
 
 @dataclass(slots=True)
@@ -27,6 +27,7 @@ class Handout:
     saving: list[tuple[int, HardState]] = field(default_factory=list)
     """Hard states not known to be durable, by the number of their Ready."""
     given_standing: Standing | None = None
+    given_membership: Membership | None = None
 
     def has_news(self, state: State) -> bool:
         """Whether there is anything that no Ready had."""
@@ -35,6 +36,7 @@ class Handout:
             or state.hard != self.saved
             or state.log.has_unsaved
             or self.given_index < state.commit_index
+            or self.given_membership is not state.membership
             or self.given_standing != _standing(state)
         )
 
@@ -42,9 +44,12 @@ class Handout:
         """The next Ready."""
         self.number += 1
         outbox, state.outbox = state.outbox, Outbox()
+        if outbox.install is not None:
+            self.given_index = outbox.install.index
         return Ready(
             number=self.number,
             send_now=tuple(outbox.send_now),
+            install=outbox.install,
             hard_state=self._take_hard_state(state),
             entries=state.log.take_unsaved(self.number),
             send_saved=tuple(outbox.send_saved),
@@ -52,6 +57,10 @@ class Handout:
             commit_index=state.commit_index,
             accepted=tuple(outbox.accepted),
             refused=tuple(outbox.refused),
+            reads=tuple(outbox.reads),
+            transfers=tuple(outbox.transfers),
+            snapshots=tuple(outbox.snapshots),
+            membership=self._take_membership(state),
             standing=self._take_standing(state),
             notes=tuple(outbox.notes),
         )
@@ -83,6 +92,12 @@ class Handout:
             return None
         self.given_standing = standing
         return standing
+
+    def _take_membership(self, state: State) -> Membership | None:
+        if state.membership is self.given_membership:
+            return None
+        self.given_membership = state.membership
+        return self.given_membership
 
 
 def _standing(state: State) -> Standing:

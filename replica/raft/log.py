@@ -12,7 +12,8 @@ batch handed out is a pair (Ready number, last index still valid); cutting the l
 `Persisted` can only speak for what no later Ready touches.
 
 The first index may be greater than 1 (the entries before it were compacted). Only its term is still known just before
-it.
+it. A snapshot that is installed (`reset`) makes the log begin after it at once, here; the store follows when that Ready
+is saved, and until then nothing below is asked of it.
 
 Leaves out: compaction itself, which the store does behind this module's back, below what is applied and flushed.
 """
@@ -33,6 +34,10 @@ class Log:
     def __init__(self, reader: LogReader, cache_bytes: int = CACHE_BYTES) -> None:
         self._reader = reader
         self._cache_bytes = cache_bytes
+        self._floor: tuple[Index, Term] = (0, 0)
+        """The log begins after this entry, whatever the store still has: the latest snapshot installed."""
+        self._resetting = False
+        """An install was decided, and no Ready has had it."""
         self._start: Index = reader.last_index() + 1
         self._tail: list[Entry] = []
         self._stable: Index = reader.last_index()
@@ -46,7 +51,7 @@ class Log:
 
         The store may have compacted what the cache still has. That can be sent all the same.
         """
-        return min(self._reader.first_index(), self._start)
+        return max(self._floor[0] + 1, min(self._reader.first_index(), self._start))
 
     @property
     def last_index(self) -> Index:
@@ -65,8 +70,8 @@ class Log:
 
     @property
     def has_unsaved(self) -> bool:
-        """Whether some entries have not been handed out to be saved."""
-        return self._unsaved_from <= self.last_index
+        """Whether some entries, or an install, have not been handed out to be saved."""
+        return self._unsaved_from <= self.last_index or self._resetting
 
     def term(self, index: Index) -> Term | None:
         """The term of the entry at `index`; None where the log does not reach or no longer reaches."""
@@ -74,6 +79,10 @@ class Log:
             return None
         if index >= self._start:
             return self._tail[index - self._start].term
+        if index < self._floor[0]:
+            return None
+        if index == self._floor[0] and self.first_index == index + 1:
+            return self._floor[1]
         return None if index < self._reader.first_index() - 1 else self._reader.term(index)
 
     def entries(self, first: Index, last: Index, max_bytes: int) -> tuple[Entry, ...]:
@@ -137,12 +146,21 @@ class Log:
         self._unsaved_from = min(self._unsaved_from, index)
         self._batches = [(number, min(last, index - 1)) for number, last in self._batches]
 
+    def reset(self, index: Index, term: Term) -> None:
+        """Begin after `(index, term)`: a snapshot takes the place of all entries there were (chapter 5)."""
+        self._floor = (index, term)
+        self._start, self._tail, self._cached = index + 1, [], 0
+        self._unsaved_from = index + 1
+        self._stable, self._batches = 0, []
+        self._resetting = True
+
     def take_unsaved(self, number: int) -> tuple[Entry, ...]:
         """The entries that Ready `number` must save: contiguous, to the end of the log."""
         if not self.has_unsaved:
             return ()
         taken = tuple(self._tail[self._unsaved_from - self._start :])
         self._unsaved_from = self.last_index + 1
+        self._resetting = False
         self._batches.append((number, self.last_index))
         return taken
 

@@ -102,6 +102,8 @@ class Heartbeat:
     term: Term
     commit: Index
     context: int = 0
+    election_timeout_ms: int = 0
+    """What the leader has found the round trips to ask for (pace.py); 0 from one that does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,8 @@ class HeartbeatReply:
     context: int = 0
     rebuilding: bool = False
     life: int = 0
+    clock_ms: int = 0
+    """The replier's own clock. Nobody sets a clock by it; a leader with leases sees by it whose clock runs wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,28 @@ class TimeoutNow:
     term: Term
 
 
+@dataclass(frozen=True, slots=True)
+class ReadIndex:
+    """A follower to the leader (6.4): from which index on may I answer a read asked for now? `context` returns."""
+
+    frm: NodeId
+    to: NodeId
+    term: Term
+    context: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadIndexReply:
+    """`ok`: the sender led when the question came, and a state as of `index` or later answers it."""
+
+    frm: NodeId
+    to: NodeId
+    term: Term
+    context: int
+    index: Index
+    ok: bool
+
+
 Message: TypeAlias = (
     PreVote
     | PreVoteReply
@@ -149,4 +175,6 @@ Message: TypeAlias = (
     | HeartbeatReply
     | Readmit
     | TimeoutNow
+    | ReadIndex
+    | ReadIndexReply
 )

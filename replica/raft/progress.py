@@ -18,6 +18,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
+from replica.raft.pace import RoundTrip
 from replica.raft.types import Index, NodeId, RaftConfig
 
 NEVER_MS = -(1 << 62)
@@ -46,7 +47,7 @@ class Sign(Enum):
     FORGOT = "forgot"
     """It lost its store (D10)."""
     DELIVERED = "delivered"
-    """The transfer of a snapshot ended, well or not: ask where it stands."""
+    """The transfer of a snapshot ended, well or not, or it has what it needed: ask where it stands."""
 
 
 TRANSITIONS: dict[tuple[Phase, Sign], Phase] = {
@@ -77,6 +78,17 @@ class Flight:
 
 
 @dataclass(slots=True)
+class CatchUp:
+    """A learner on its way to a vote, in rounds (4.2.1): "each round replicates all the log entries present in the
+    leader's log at the start of the round"."""
+
+    goal_index: Index
+    begun_ms: int
+    quick: bool = False
+    """Whether the latest round that ended took less than an election timeout."""
+
+
+@dataclass(slots=True)
 class Progress:
     """`match_index` and `next_index` of figure 2, and the window."""
 
@@ -92,6 +104,17 @@ class Progress:
     """The highest commit index a message to it has carried. It may have been lost; the next heartbeat repeats it."""
     inflight: deque[Flight] = field(default_factory=deque)
     inflight_bytes: int = 0
+    round_trip: RoundTrip = field(default_factory=RoundTrip)
+    acked_round: int = 0
+    """The latest round of heartbeats it has answered."""
+    acked_sent_ms: int = NEVER_MS
+    """When that round was sent."""
+    clock: tuple[int, int] | None = None
+    """Its clock beside ours, (ours, its), when a round was first answered."""
+    catch_up: CatchUp | None = None
+    """While it is a learner that is to vote."""
+    same: bool = False
+    """Its state was compared with ours and is the same."""
 
     def sees(self, sign: Sign) -> bool:
         """Move along the table; whether the pair is in it. Entering a phase clears what belonged to the one left."""
@@ -177,3 +200,9 @@ class ProgressView:
     heard_ms: int
     """When it last answered in this term; NEVER_MS since its process was lost."""
     rebuilding: bool
+    round_trip_ms: int
+    """What a round trip to it may well take."""
+    quick: bool
+    """A learner that is to vote: its latest round of catching up was short enough."""
+    same: bool
+    """A learner that is to vote: its state was compared and is the same."""

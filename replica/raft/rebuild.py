@@ -77,7 +77,7 @@ def begin(state: State, leader: Leader, peer: NodeId, life: int, index: Index) -
     """`peer` lost its store; `index` is the entry of this term appended since that was heard (r above)."""
     assert state.log.term(index) == state.term, f"entry {index} is not of term {state.term}"
     leader.progress[peer].forget(index)
-    leader.readmissions[peer] = Readmission(life, index, leader.round)
+    leader.readmissions[peer] = Readmission(life, index, leader.rounds.latest)
     state.note("rebuilding", peer=peer, index=index)
 
 
@@ -95,10 +95,13 @@ def go_on(leader: Leader, reply: AppendReply | HeartbeatReply) -> None:
 
 
 def readmit_ready(state: State, leader: Leader) -> None:
-    """Send `Readmit` to each node for which all conditions hold."""
+    """Send `Readmit` to each node for which all conditions hold; not while the membership changes, when "every other
+    voter" is not one set."""
+    if state.membership.outgoing or state.memberships.latest_index > state.commit_index:
+        return
     for peer, readmission in leader.readmissions.items():
         if readmission.sent_round == NOT_SENT and _is_ready(state, leader, peer, readmission.index):
-            readmission.sent_round = leader.round
+            readmission.sent_round = leader.rounds.latest
             state.send(Readmit(state.node, peer, state.term, readmission.life))
 
 

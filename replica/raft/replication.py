@@ -22,12 +22,14 @@ Leaves out: snapshots for who needs compacted entries (snapshots.py), who counts
 
 from __future__ import annotations
 
+from replica.raft import pace
+from replica.raft.memberships import decode_membership, encode_membership
 from replica.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply
 from replica.raft.progress import Progress, Sign
 from replica.raft.quorum import agreed
-from replica.raft.ready import Accepted, Refusal
+from replica.raft.ready import Accepted, Refusal, SnapshotWanted
 from replica.raft.state import Leader, State
-from replica.raft.types import Entry, EntryKind, Index, NodeId
+from replica.raft.types import Entry, EntryKind, Index, Membership, NodeId
 
 # ---- the follower's side
 
@@ -43,11 +45,22 @@ def receive_append(state: State, append: Append) -> None:
     if replaced:
         assert replaced > state.commit_index, f"entry {replaced} replaced, {state.commit_index} is committed"
         state.note("log-replaced", first=replaced, last=state.log.last_index)
+        if state.memberships.cut(replaced):
+            state.note("membership-undone", index=replaced)
+    _adopt_memberships(state, append)
     match_index = append.prev_index + len(append.entries)
     # "If leaderCommit > commitIndex, set commitIndex = min(leaderCommit, index of last new entry)" (figure 2). What
     # this log has beyond the last new entry has not been compared with the leader's.
     state.commit_to(min(append.commit, match_index))
     _answer(state, append, ok=True, match_index=match_index)
+
+
+def _adopt_memberships(state: State, append: Append) -> None:
+    """A membership holds from the moment its entry is in the log (4.1), whoever led when it was written."""
+    for entry in append.entries:
+        if entry.kind is EntryKind.MEMBERSHIP and entry.index > state.memberships.latest_index:
+            state.memberships.add(entry.index, decode_membership(entry.data))
+            state.note("membership", index=entry.index)
 
 
 def _without_committed(state: State, append: Append) -> Append:
@@ -94,21 +107,28 @@ def receive_heartbeat(state: State, heartbeat: Heartbeat) -> None:
     """
     if not state.hard.rebuilding:
         state.commit_to(heartbeat.commit)
+    if heartbeat.election_timeout_ms:
+        state.election_timeout_ms = pace.election_timeout_ms(state.config, heartbeat.election_timeout_ms)
     answer_heartbeat(state, heartbeat)
 
 
 def answer_heartbeat(state: State, heartbeat: Heartbeat) -> None:
     """Say that it was heard, or in a higher term that its sender leads no more."""
     rebuilding, life = state.hard.rebuilding, state.life
-    state.send(HeartbeatReply(state.node, heartbeat.frm, state.term, heartbeat.context, rebuilding, life))
+    context, clock_ms = heartbeat.context, state.now_ms
+    state.send(HeartbeatReply(state.node, heartbeat.frm, state.term, context, rebuilding, life, clock_ms))
 
 
 # ---- the leader's side: taking entries
 
 
 def propose(state: State, leader: Leader, token: int, data: bytes) -> None:
-    """Append one proposal; refuse it where too much is uncommitted already (a single one of any size is taken)."""
+    """Append one proposal; refuse it where too much is uncommitted already (a single one of any size is taken), or
+    while the leadership is handed over."""
     size = len(data)
+    if leader.transfer is not None:
+        state.refuse(token, Refusal.TRANSFERRING)
+        return
     if leader.uncommitted and leader.uncommitted_bytes + size > state.config.max_uncommitted_bytes:
         state.refuse(token, Refusal.OVERLOADED)
         return
@@ -116,6 +136,14 @@ def propose(state: State, leader: Leader, token: int, data: bytes) -> None:
     leader.uncommitted.append((entry.index, size))
     leader.uncommitted_bytes += size
     state.outbox.accepted.append(Accepted(token, entry.index, entry.term))
+
+
+def append_membership(state: State, membership: Membership) -> Entry:
+    """One step of a change; it holds at once, for this node as for everyone who gets it."""
+    entry = _append_own(state, EntryKind.MEMBERSHIP, encode_membership(membership))
+    state.memberships.add(entry.index, membership)
+    state.note("membership", index=entry.index)
+    return entry
 
 
 def append_noop(state: State) -> Index:
@@ -160,7 +188,8 @@ def _meeting_point(state: State, reply: AppendReply) -> Index:
 
 
 def receive_heartbeat_reply(state: State, leader: Leader, reply: HeartbeatReply) -> None:
-    """It lives. If what we sent it has been unanswered for long, that was lost: ask again.
+    """It lives, and that is how far away it is. If what we sent it has been unanswered for long, that was lost: ask
+    again.
 
     "If followers crash or run slowly, or if network packets are lost, the leader retries AppendEntries RPCs
     indefinitely" (5.3). Patience is a whole election timeout: a heartbeat is answered at once and an Append after the
@@ -168,7 +197,11 @@ def receive_heartbeat_reply(state: State, leader: Leader, reply: HeartbeatReply)
     comes first.)
     """
     progress = leader.progress[reply.frm]
-    if progress.overdue(state.now_ms, state.config.election_timeout_ms):
+    sent_ms = leader.rounds.sent_ms(reply.context)
+    if sent_ms is not None and reply.context > progress.acked_round:
+        progress.acked_round, progress.acked_sent_ms = reply.context, sent_ms
+        progress.round_trip.measured(state.now_ms - sent_ms)
+    if progress.overdue(state.now_ms, state.election_timeout_ms):
         progress.sees(Sign.OVERDUE)
 
 
@@ -219,6 +252,7 @@ def _send_appends(state: State, leader: Leader, peer: NodeId, progress: Progress
         prev_term = state.log.term(prev_index)
         if prev_term is None:
             progress.sees(Sign.COMPACTED)
+            state.outbox.snapshots.append(SnapshotWanted(peer, progress.next_index))
             state.note("needs-snapshot", peer=peer, next=progress.next_index, first=state.log.first_index)
             break
         entries = state.log.entries(progress.next_index, state.log.last_index, state.config.max_append_bytes)
@@ -239,9 +273,9 @@ def _send_heartbeats(state: State, leader: Leader, peers: list[NodeId]) -> None:
     """One round: the same number in each. A follower is never told of a commit beyond what it surely holds."""
     if not peers:
         return
-    leader.round += 1
+    number = leader.rounds.begin(state.now_ms)
     for peer in peers:
         progress = leader.progress[peer]
         commit = min(progress.match_index, state.commit_index)
         progress.told_commit = max(progress.told_commit, commit)
-        state.send(Heartbeat(state.node, peer, state.term, commit, leader.round))
+        state.send(Heartbeat(state.node, peer, state.term, commit, number, state.election_timeout_ms))

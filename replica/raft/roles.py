@@ -7,7 +7,8 @@
     any ──higher term, or a leader of this term──► follower
     leader ──no quorum heard for a timeout──► follower
 
-Each function makes the new role's type afresh and asserts what must hold afterwards.
+Each function makes the new role's type afresh and asserts what must hold afterwards. Who was promised an answer by the
+role that ends (reads, a hand-over) gets it here: nobody waits for a role that is gone.
 
 Leaves out: when to change (core.py) and what to say on the way (election.py).
 """
@@ -15,6 +16,8 @@ Leaves out: when to change (core.py) and what to say on the way (election.py).
 from __future__ import annotations
 
 from replica.raft.progress import Progress
+from replica.raft.quorum import voters
+from replica.raft.ready import Refusal, Transferred
 from replica.raft.state import ROLES, Candidate, Follower, Leader, PreCandidate, State
 from replica.raft.types import NOBODY, NodeId, Term
 
@@ -25,12 +28,15 @@ def become_follower(state: State, term: Term, leader: NodeId, why: str) -> None:
     if isinstance(state.role, Leader):
         state.note("stepped-down", term=state.term, why=why)
     before = state.term
+    if term > before or leader != state.leader:
+        _let_go(state, deposed=term > before)
     if term > before or leader != NOBODY:
         state.attempts = 0
     if term > before:
         state.promise(term=term, vote=NOBODY)
     known = isinstance(state.role, Follower) and (state.role.leader, term) == (leader, before)
-    state.role = Follower(leader, state.now_ms, state.draw_election_deadline())
+    reads, asked = (state.role.reads, state.role.asked) if known and isinstance(state.role, Follower) else ([], {})
+    state.role = Follower(leader, state.now_ms, state.draw_election_deadline(), reads, asked)
     if not known:
         state.note("became-follower", term=term, leader=leader, why=why)
 
@@ -39,19 +45,22 @@ def become_pre_candidate(state: State) -> None:
     """Ask before raising the term. Nothing durable changes."""
     _assert_electable(state)
     assert not isinstance(state.role, Leader), f"the leader of term {state.term} campaigns"
+    _let_go(state, deposed=False)
     state.attempts += 1
     ask_again_ms = state.now_ms + state.config.heartbeat_interval_ms
     state.role = PreCandidate(state.draw_election_deadline(), ask_again_ms, granted={state.node})
     state.note("became-pre-candidate", term=state.term)
 
 
-def become_candidate(state: State) -> None:
+def become_candidate(state: State, transfer: bool = False) -> None:
     """Figure 2, candidates: "increment currentTerm, vote for self, reset election timer". The vote is not durable."""
     _assert_electable(state)
     assert not isinstance(state.role, Leader), f"the leader of term {state.term} campaigns"
+    _let_go(state, deposed=False)
     state.promise(term=state.term + 1, vote=state.node)
     state.attempts = 0
-    state.role = Candidate(state.draw_election_deadline(), state.now_ms + state.config.heartbeat_interval_ms)
+    ask_again_ms = state.now_ms + state.config.heartbeat_interval_ms
+    state.role = Candidate(state.draw_election_deadline(), ask_again_ms, transfer=transfer)
     state.note("became-candidate", term=state.term)
 
 
@@ -64,10 +73,30 @@ def become_leader(state: State) -> None:
     state.role = Leader(
         progress={peer: Progress(next_index, heard_ms=state.now_ms) for peer in state.peers},
         heartbeat_deadline_ms=state.now_ms + state.config.heartbeat_interval_ms,
+        first_index=next_index,
     )
     state.note("became-leader", term=state.term, last=state.log.last_index)
 
 
 def _assert_electable(state: State) -> None:
     assert not state.hard.rebuilding, f"node {state.node} campaigns while rebuilding"
-    assert state.node in state.membership.voters, f"node {state.node} campaigns without a vote"
+    assert state.node in voters(state.membership), f"node {state.node} campaigns without a vote"
+
+
+def _let_go(state: State, deposed: bool) -> None:
+    """The role ends, or its leader is another: answer who waits for it. None of it has happened, nor will."""
+    match state.role:
+        case Leader() as leader:
+            for read in leader.reads:
+                if read.frm == state.node:
+                    state.refuse(read.token, Refusal.NOT_LEADER)
+            if leader.transfer is not None:
+                transfer = leader.transfer
+                ok = transfer.asked and deposed
+                why = "a newer term has begun" if ok else "this node does not lead any more"
+                state.outbox.transfers.append(Transferred(transfer.token, transfer.to, ok, why))
+        case Follower() as follower:
+            for token in [*follower.reads, *(token for asked in follower.asked.values() for token in asked.tokens)]:
+                state.refuse(token, Refusal.UNCONFIRMED)
+        case _:
+            pass

@@ -17,16 +17,26 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from replica.raft import pace
 from replica.raft.log import Log
+from replica.raft.memberships import Memberships
 from replica.raft.messages import AppendReply, Message, RequestVote, RequestVoteReply
 from replica.raft.notes import Note
 from replica.raft.progress import Progress
 from replica.raft.quorum import voters
-from replica.raft.ready import Accepted, Refusal, Refused
+from replica.raft.ready import Accepted, Install, ReadConfirmed, Refusal, Refused, SnapshotWanted, Transferred
 from replica.raft.types import NOBODY, HardState, Index, Membership, NodeId, RaftConfig, Role, Term
 
 NOT_SENT = -1
 """No round of heartbeats."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """Reads a follower has asked its leader about in one message."""
+
+    tokens: tuple[int, ...]
+    sent_ms: int
 
 
 @dataclass(slots=True)
@@ -36,6 +46,10 @@ class Follower:
     heard_ms: int
     """When the leader was last heard; without meaning where there is none."""
     election_deadline_ms: int
+    reads: list[int] = field(default_factory=list)
+    """Tokens of reads that the leader has not been asked about."""
+    asked: dict[int, Asked] = field(default_factory=dict)
+    """And those it has, by the context of the question."""
 
 
 @dataclass(slots=True)
@@ -53,6 +67,8 @@ class Candidate:
     answered: set[NodeId] = field(default_factory=set)
     granted: set[NodeId] = field(default_factory=set)
     """Its own vote is in here only once it is durable."""
+    transfer: bool = False
+    """The leader asked for this election (3.10)."""
 
 
 @dataclass(slots=True)
@@ -70,18 +86,54 @@ class Readmission:
 
 
 @dataclass(slots=True)
+class WaitingRead:
+    """A read at the leader, its own or a follower's (reads.py)."""
+
+    frm: NodeId
+    """Who asked; the leader itself for its own driver."""
+    token: int
+    """The driver's token, or the context of the follower's question."""
+    index: Index
+    """What was committed when it was asked."""
+    round: int = 0
+    """The first round of heartbeats begun since; 0 while none was."""
+
+
+@dataclass(slots=True)
+class Transfer:
+    """A hand-over under way (transfer.py)."""
+
+    token: int
+    to: NodeId
+    deadline_ms: int
+    asked: bool = False
+    """TimeoutNow has left."""
+
+
+@dataclass(slots=True)
 class Leader:
     progress: dict[NodeId, Progress]
-    """By follower, in the order of their ids."""
+    """By follower, in the order of their ids; those that a change has removed, until they know of it."""
     heartbeat_deadline_ms: int
+    first_index: Index = 0
+    """The no-op this term begins with. Until it is committed the leader does not know what is."""
     heartbeat_due: bool = False
     """To be sent with the next Ready. Not at first: the Append with the no-op tells everyone who leads."""
-    round: int = 0
-    """Number of the latest round of heartbeats; they carry it as `context`."""
+    rounds: pace.Rounds = field(default_factory=pace.Rounds)
+    """Of heartbeats; they carry its number as `context`."""
     uncommitted: deque[tuple[Index, int]] = field(default_factory=deque)
     """Index and bytes of this term's proposals that are not committed."""
     uncommitted_bytes: int = 0
     readmissions: dict[NodeId, Readmission] = field(default_factory=dict)
+    reads: deque[WaitingRead] = field(default_factory=deque)
+    """In the order in which they were asked."""
+    transfer: Transfer | None = None
+    lease_off: str = ""
+    """Why this term gives no leases any more; empty while it may."""
+    preferred: tuple[NodeId, int] = (NOBODY, 0)
+    """A voter of higher priority that is level with us, and since when."""
+    farewells: dict[NodeId, int] = field(default_factory=dict)
+    """Nodes that were removed and may not know, with the time until which they are told."""
 
 
 RoleState: TypeAlias = Follower | PreCandidate | Candidate | Leader
@@ -102,10 +154,24 @@ class Outbox:
     send_saved: list[Message] = field(default_factory=list)
     accepted: list[Accepted] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    reads: list[ReadConfirmed] = field(default_factory=list)
+    transfers: list[Transferred] = field(default_factory=list)
+    snapshots: list[SnapshotWanted] = field(default_factory=list)
+    install: Install | None = None
     notes: list[Note] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.send_now or self.send_saved or self.accepted or self.refused or self.notes)
+        return bool(
+            self.send_now
+            or self.send_saved
+            or self.accepted
+            or self.refused
+            or self.notes
+            or self.reads
+            or self.transfers
+            or self.snapshots
+            or self.install
+        )
 
 
 @dataclass(slots=True)
@@ -120,7 +186,7 @@ class State:
     log: Log
     role: RoleState
     """Changed by roles.py only."""
-    membership: Membership
+    memberships: Memberships
     commit_index: Index
     """Only rises. Everything up to here is decided for ever."""
     attempts: int = 0
@@ -129,6 +195,14 @@ class State:
     """What was last said to each who asked for a pre-vote. They ask again and again; the note is taken once."""
     life: int = 0
     """Which start of a node that lost its store this is; 0 for a node that did not."""
+    election_timeout_ms: int = 0
+    """The present one, between the configured bounds (pace.py)."""
+    heard_leader_ms: int = 0
+    """When any leader was last heard, whatever has been learned since; at first, when this node started. With leases a
+    vote is refused for an election timeout after that."""
+    read_context: int = 0
+    """The latest number given to a question to a leader. It begins anywhere: an answer to an earlier life of this node
+    must fit none of this one's questions."""
     outbox: Outbox = field(default_factory=Outbox)
 
     @property
@@ -138,6 +212,11 @@ class State:
     @property
     def term(self) -> Term:
         return self.hard.term
+
+    @property
+    def membership(self) -> Membership:
+        """The latest in the log, committed or not (4.1)."""
+        return self.memberships.latest
 
     @property
     def leader(self) -> NodeId:
@@ -193,15 +272,23 @@ class State:
         else:
             queue.append(reply)
 
-    def refuse(self, token: int, reason: Refusal) -> None:
-        self.outbox.refused.append(Refused(token, reason, self.leader))
+    def refuse(self, token: int, reason: Refusal, detail: str = "") -> None:
+        self.outbox.refused.append(Refused(token, reason, self.leader, detail))
+
+    def priority(self, node: NodeId) -> int:
+        """Of a node's zone: what the membership says, else the configuration."""
+        return dict(self.membership.priority).get(node, self.config.priority.get(node, 0))
+
+    def draw_read_context(self) -> None:
+        """Where the numbers of this life's questions begin."""
+        self.read_context = self.random.getrandbits(61)
 
     def note(self, what: str, **facts: int | str) -> None:
         self.outbox.notes.append(Note(what, tuple(facts.items())))
 
     def draw_election_deadline(self) -> int:
         """When to stop waiting: "election timeouts are chosen randomly from a fixed interval" (5.2), here [T, 2T)."""
-        timeout = self.config.election_timeout_ms
+        timeout = self.election_timeout_ms
         return self.now_ms + self.random.randrange(timeout, 2 * timeout)
 
     def draw_life(self) -> None:

@@ -5,6 +5,8 @@ Leaves out: whatever moves (core.py).
 
 from __future__ import annotations
 
+from replica.raft import membership, snapshots
+from replica.raft.memberships import encode_membership
 from replica.raft.progress import ProgressView
 from replica.raft.state import ROLES, Leader, State
 from replica.raft.types import Entry, HardState, Index, Membership, NodeId, Role, Term
@@ -55,7 +57,38 @@ class View:
 
     @property
     def membership(self) -> Membership:
+        """The latest in the log, committed or not."""
         return self._state.membership
+
+    @property
+    def membership_index(self) -> Index:
+        """Where the latest membership stands in the log; 0 for the one the log began with."""
+        return self._state.memberships.latest_index
+
+    @property
+    def membership_is_open(self) -> bool:
+        """Whether a step of a change is not committed, or a joint membership not left."""
+        return membership.is_open(self._state)
+
+    @property
+    def transferring(self) -> bool:
+        """Whether this leader hands over: it takes no proposals until that has ended."""
+        role = self._state.role
+        return isinstance(role, Leader) and role.transfer is not None
+
+    @property
+    def election_timeout_ms(self) -> int:
+        """The present one, as adapted to the round trips."""
+        return self._state.election_timeout_ms
+
+    def membership_at(self, index: Index) -> tuple[Index, bytes]:
+        """The membership in force at a committed `index`, as a snapshot carries it: where it stands, and its bytes."""
+        at, found = self._state.memberships.at(index)
+        return at, encode_membership(found)
+
+    def compaction_index(self, flushed_index: Index, keep_from: Index, sending: Index | None = None) -> Index:
+        """Up to which index the log may be dropped (snapshots.py)."""
+        return snapshots.compaction_index(self._state, flushed_index, keep_from, sending)
 
     @property
     def progress(self) -> tuple[ProgressView, ...]:
@@ -73,6 +106,9 @@ class View:
                 p.inflight_bytes,
                 p.heard_ms,
                 peer in role.readmissions,
+                p.round_trip.most_ms,
+                p.catch_up is not None and p.catch_up.quick,
+                p.same,
             )
             for peer, p in role.progress.items()
         )

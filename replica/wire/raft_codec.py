@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final, TypeAlias
 from msgspec import Meta, Struct
 
 from replica.errors import RemoteProtocolError
+from replica.raft.memberships import decode_membership
 from replica.raft.messages import (
     Append,
     AppendReply,
@@ -26,6 +27,8 @@ from replica.raft.messages import (
     Message,
     PreVote,
     PreVoteReply,
+    ReadIndex,
+    ReadIndexReply,
     Readmit,
     RequestVote,
     RequestVoteReply,
@@ -83,6 +86,9 @@ class _Append(_Wire, frozen=True, array_like=True, tag="append"):
         along = [self.prev_term, *self.terms, self.term]
         if sorted(along) != along:
             raise ValueError(f"terms fall along the entries: {self.prev_term}, {self.terms[:8]}…, sender {self.term}")
+        for kind, data in zip(self.kinds, self.data, strict=True):
+            if kind == EntryKind.MEMBERSHIP:
+                decode_membership(data)
 
 
 class _AppendReply(_Wire, frozen=True, array_like=True, tag="append-reply"):
@@ -97,12 +103,14 @@ class _AppendReply(_Wire, frozen=True, array_like=True, tag="append-reply"):
 class _Heartbeat(_Wire, frozen=True, array_like=True, tag="heartbeat"):
     commit: Count
     context: Count = 0
+    election_timeout_ms: Count = 0
 
 
 class _HeartbeatReply(_Wire, frozen=True, array_like=True, tag="heartbeat-reply"):
     context: Count = 0
     rebuilding: bool = False
     life: Count = 0
+    clock_ms: Count = 0
 
 
 class _Readmit(_Wire, frozen=True, array_like=True, tag="readmit"):
@@ -111,6 +119,16 @@ class _Readmit(_Wire, frozen=True, array_like=True, tag="readmit"):
 
 class _TimeoutNow(_Wire, frozen=True, array_like=True, tag="timeout-now"):
     pass
+
+
+class _ReadIndex(_Wire, frozen=True, array_like=True, tag="read-index"):
+    context: Count
+
+
+class _ReadIndexReply(_Wire, frozen=True, array_like=True, tag="read-index-reply"):
+    context: Count
+    index: Count
+    ok: bool
 
 
 _WireMessage: TypeAlias = (
@@ -124,6 +142,8 @@ _WireMessage: TypeAlias = (
     | _HeartbeatReply
     | _Readmit
     | _TimeoutNow
+    | _ReadIndex
+    | _ReadIndexReply
 )
 
 
@@ -156,10 +176,12 @@ _OUT: Final[dict[type, Callable[[Any], _WireMessage]]] = {
     AppendReply: lambda m: _AppendReply(
         m.frm, m.to, m.term, m.ok, m.match_index, m.hint_index, m.hint_term, m.rebuilding, m.life
     ),
-    Heartbeat: lambda m: _Heartbeat(m.frm, m.to, m.term, m.commit, m.context),
-    HeartbeatReply: lambda m: _HeartbeatReply(m.frm, m.to, m.term, m.context, m.rebuilding, m.life),
+    Heartbeat: lambda m: _Heartbeat(m.frm, m.to, m.term, m.commit, m.context, m.election_timeout_ms),
+    HeartbeatReply: lambda m: _HeartbeatReply(m.frm, m.to, m.term, m.context, m.rebuilding, m.life, m.clock_ms),
     Readmit: lambda m: _Readmit(m.frm, m.to, m.term, m.life),
     TimeoutNow: lambda m: _TimeoutNow(m.frm, m.to, m.term),
+    ReadIndex: lambda m: _ReadIndex(m.frm, m.to, m.term, m.context),
+    ReadIndexReply: lambda m: _ReadIndexReply(m.frm, m.to, m.term, m.context, m.index, m.ok),
 }
 
 _IN: Final[dict[type, Callable[[Any], Message]]] = {
@@ -171,10 +193,12 @@ _IN: Final[dict[type, Callable[[Any], Message]]] = {
     _AppendReply: lambda w: AppendReply(
         w.frm, w.to, w.term, w.ok, w.match_index, w.hint_index, w.hint_term, w.rebuilding, w.life
     ),
-    _Heartbeat: lambda w: Heartbeat(w.frm, w.to, w.term, w.commit, w.context),
-    _HeartbeatReply: lambda w: HeartbeatReply(w.frm, w.to, w.term, w.context, w.rebuilding, w.life),
+    _Heartbeat: lambda w: Heartbeat(w.frm, w.to, w.term, w.commit, w.context, w.election_timeout_ms),
+    _HeartbeatReply: lambda w: HeartbeatReply(w.frm, w.to, w.term, w.context, w.rebuilding, w.life, w.clock_ms),
     _Readmit: lambda w: Readmit(w.frm, w.to, w.term, w.life),
     _TimeoutNow: lambda w: TimeoutNow(w.frm, w.to, w.term),
+    _ReadIndex: lambda w: ReadIndex(w.frm, w.to, w.term, w.context),
+    _ReadIndexReply: lambda w: ReadIndexReply(w.frm, w.to, w.term, w.context, w.index, w.ok),
 }
 
 

@@ -58,6 +58,9 @@ class MemoryStore:
         assert self.first <= index <= self.last_index(), f"term {index} of {self.first}..{self.last_index()}"
         return self.log[index - self.first].term
 
+    def memberships(self) -> tuple[tuple[Index, bytes], ...]:
+        return ()
+
     def entries(self, first: Index, last: Index, max_bytes: int) -> tuple[Entry, ...]:
         assert self.first <= first <= last <= self.last_index(), f"{first}..{last} of {self.first}..{self.last_index()}"
         found = self.log[first - self.first : last - self.first + 1]

@@ -163,8 +163,8 @@ class Scenario:
         self.cluster.step(int(node), TransferRequested(self.cluster.now_ms, token=0, to=int(target)))
 
     def do_change(self, node: str, voters: str) -> None:
-        wanted = frozenset(_numbers(voters))
-        self.cluster.step(int(node), ChangeRequested(self.cluster.now_ms, 0, voters=wanted, learners=frozenset()))
+        target = Membership(frozenset(_numbers(voters)))
+        self.cluster.step(int(node), ChangeRequested(self.cluster.now_ms, 0, target))
 
     def do_snapshot(self, node: str, peer: str) -> None:
         self.cluster.step(int(node), SnapshotSent(self.cluster.now_ms, int(peer), ok=True))

@@ -66,7 +66,12 @@ class Solo:
         return self.step(*(Propose(self.now_ms, token, item) for token, item in enumerate(data, start=1)))
 
     def wait(self, duration_ms: int) -> Ready:
+        """So long nothing happens but the node's own deadlines, at which it is woken."""
         self.now_ms += duration_ms
+        while (deadline_ms := self.raft.deadline_ms) < self.now_ms:
+            self.raft.step(Tick(deadline_ms))
+            if self.raft.deadline_ms == deadline_ms:
+                break
         return self.step(Tick(self.now_ms))
 
     def time_out(self) -> Ready:
