@@ -172,6 +172,9 @@ def judge_vote(state: State, ask: RequestVote) -> Judgement:
         return Judgement(False, "rebuilding")
     if state.hard.vote not in (NOBODY, ask.frm) or state.leader not in (NOBODY, ask.frm):
         return Judgement(False, "vote-given")
+    if state.config.lease_reads and not ask.transfer and hears_leader(state, ask):
+        # Asked in a term we came to by other news, so nobody has asked yet whether a lease may rest on us.
+        return Judgement(False, "leader-heard")
     if not is_up_to_date(state, ask):
         return Judgement(False, "log-behind")
     return Judgement(True, "up-to-date")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from replica.raft.ready import Ready, Standing
 from replica.raft.state import ROLES, Outbox, State
-from replica.raft.types import Entry, HardState, Index, Membership
+from replica.raft.types import Entry, HardState, Index, Membership, NodeId, Term
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class Handout:
     """Of the latest Ready."""
     saving: list[tuple[int, HardState]] = field(default_factory=list)
     """Hard states not known to be durable, by the number of their Ready."""
-    given_standing: Standing | None = None
+    given_standing: tuple[type, NodeId, Term] | None = None
     given_membership: Membership | None = None
 
     def has_news(self, state: State) -> bool:
@@ -37,7 +37,7 @@ class Handout:
             or state.log.has_unsaved
             or self.given_index < state.commit_index
             or self.given_membership is not state.membership
-            or self.given_standing != _standing(state)
+            or self.given_standing != (type(state.role), state.leader, state.hard.term)
         )
 
     def take(self, state: State) -> Ready:
@@ -87,18 +87,14 @@ class Handout:
         return taken
 
     def _take_standing(self, state: State) -> Standing | None:
-        standing = _standing(state)
+        standing = (type(state.role), state.leader, state.hard.term)
         if standing == self.given_standing:
             return None
         self.given_standing = standing
-        return standing
+        return Standing(ROLES[type(state.role)], state.leader, state.term)
 
     def _take_membership(self, state: State) -> Membership | None:
         if state.membership is self.given_membership:
             return None
         self.given_membership = state.membership
         return self.given_membership
-
-
-def _standing(state: State) -> Standing:
-    return Standing(ROLES[type(state.role)], state.leader, state.term)

@@ -172,7 +172,7 @@ def take_answer(state: State, follower: Follower, reply: ReadIndexReply) -> None
         if reply.ok:
             state.outbox.reads.append(ReadConfirmed(token, reply.index))
         else:
-            state.refuse(token, Refusal.OVERLOADED)
+            state.refuse(token, Refusal.UNCONFIRMED)
 
 
 def give_up_old(state: State, follower: Follower) -> None:
