@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp-$(shell cat pyproject.toml constraints.txt 2>/dev/null | cksum | cut -d' ' -f1)
 DEMO   ?=
 
-.PHONY: help demo test lint types unit smoke bench clean
+.PHONY: help demo test lint types unit smoke coverage bench clean
 
 help:            ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/'
@@ -34,6 +34,11 @@ unit: $(STAMP)   ## pytest, warnings are errors
 
 smoke: $(STAMP)  ## the demo once, without a terminal
 	@$(BIN)/replica demo --seed 1
+
+coverage: $(STAMP) ## every branch of raft/ and cases/ taken by a test; names those that are not, and fails
+	@$(BIN)/coverage run --branch -m pytest -q -n 0 -p no:cacheprovider --hypothesis-seed=0 \
+	  tests/raft tests/cases tests/offline tests/hubsante
+	@$(BIN)/coverage report --include='replica/raft/*,replica/cases/*' --show-missing --skip-covered --fail-under=100
 
 bench: $(STAMP)  ## the failover figure on this machine
 	@$(BIN)/python -m bench failover --fault kill --trials 20

@@ -15,8 +15,10 @@ from importlib.util import find_spec
 COMMANDS = {
     "sim": "chaos.world.command",
     "live": "chaos.live",
+    "saturate": "chaos.live.saturate",
     "story": "chaos.story",
-    "mutants": "chaos.mutants",
+    "mutants": "chaos.mutants.command",
+    "history": "chaos.history.command",
 }
 """Name → module. A command whose module this release does not have is left out of the help."""
 

@@ -10,15 +10,16 @@ Everything here belongs to the trio run it was opened in. Nothing installs a sig
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 from replica.cases.commands import Command, Report
 from replica.cases.operations import OperationId
 from replica.cases.queries import CaseView, ConflictView, ResourceView
+from replica.cases.records import Records
 from replica.cases.verdicts import Verdict
 from replica.config import SiteConfig, ZoneConfig, load_site, load_zone
 from replica.offline.events import Outcome
@@ -27,6 +28,9 @@ from replica.runtime.node import Running, run_site, run_zone
 from replica.runtime.service import DEFAULT_BUDGET_MS, Changes, Handed
 
 T = TypeVar("T")
+
+Waits: TypeAlias = Literal["session", "linearizable"]
+Consistency: TypeAlias = Literal["local", "session", "linearizable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class Node:
     def __init__(self, running: Running) -> None:
         self._running = running
         self._service = running.service
+        self._session_index = 0
 
     @property
     def address(self) -> str:
@@ -108,13 +113,58 @@ class Node:
         """What became of an operation of this node, now, and across restarts."""
         return self._service.outcome(operation)
 
-    def read_case(self, case_id: str) -> Read[CaseView | None]:
-        """A case, whole, tentative values marked; None where this node never heard of it."""
-        return Read(self._service.case(case_id), self._service.freshness())
+    @overload
+    def read_case(self, case_id: str, consistency: Literal["local"] = "local") -> Read[CaseView | None]: ...
+    @overload
+    def read_case(
+        self, case_id: str, consistency: Waits, budget_ms: int = ..., after_index: int = ...
+    ) -> Awaitable[Read[CaseView | None]]: ...
+    def read_case(
+        self,
+        case_id: str,
+        consistency: Consistency = "local",
+        budget_ms: int = DEFAULT_BUDGET_MS,
+        after_index: int = 0,
+    ) -> Read[CaseView | None] | Awaitable[Read[CaseView | None]]:
+        """A case, whole, tentative values marked; None where this node never heard of it.
 
-    def read_resource(self, resource_id: str) -> Read[ResourceView | None]:
-        """A resource, whole."""
-        return Read(self._service.resource(resource_id), self._service.freshness())
+        `local`, at once: what this node knows. The others are awaited. `session`: never older than what this object has
+        answered and acknowledged before, nor than `after_index` (of a receipt or a freshness, from any node).
+        `linearizable`: with all that was agreed anywhere before now, confirmed by a quorum, and nothing tentative.
+
+        Raises NotAvailable where that cannot be had within `budget_ms` (cut off: at once), Overloaded: surely not read.
+        """
+        if consistency == "local":
+            return self._seen(Read(self._service.case(case_id), self._service.freshness()))
+        return self._when_held(self._service.case, case_id, consistency, budget_ms, after_index)
+
+    @overload
+    def read_resource(self, resource_id: str, consistency: Literal["local"] = "local") -> Read[ResourceView | None]: ...
+    @overload
+    def read_resource(
+        self, resource_id: str, consistency: Waits, budget_ms: int = ..., after_index: int = ...
+    ) -> Awaitable[Read[ResourceView | None]]: ...
+    def read_resource(
+        self,
+        resource_id: str,
+        consistency: Consistency = "local",
+        budget_ms: int = DEFAULT_BUDGET_MS,
+        after_index: int = 0,
+    ) -> Read[ResourceView | None] | Awaitable[Read[ResourceView | None]]:
+        """A resource, whole; otherwise as `read_case`."""
+        if consistency == "local":
+            return self._seen(Read(self._service.resource(resource_id), self._service.freshness()))
+        return self._when_held(self._service.resource, resource_id, consistency, budget_ms, after_index)
+
+    async def _when_held(
+        self, look: Callable[[str, Records], T], name: str, consistency: str, budget_ms: int, after_index: int
+    ) -> Read[T]:
+        held = await self._service.hold(consistency, max(after_index, self._session_index), budget_ms)
+        return self._seen(Read(look(name, held), self._service.freshness()))
+
+    def _seen(self, read: Read[T]) -> Read[T]:
+        self._session_index = max(self._session_index, read.freshness.index)
+        return read
 
     def cases(self, owner: str | None = None, open: bool | None = None) -> Read[tuple[CaseView, ...]]:  # noqa: A002
         """Cases, of one owner or all, open, closed or both."""
@@ -154,13 +204,15 @@ class Site(Node):
 
 
 @asynccontextmanager
-async def open_zone(config: ZoneConfig | Path, *, found: bool = False) -> AsyncIterator[Zone]:
-    """A zone node, serving until the context is left. `found`: a new cluster, once (docs/decisions/0001).
+async def open_zone(config: ZoneConfig | Path, *, found: bool = False, join: bool = False) -> AsyncIterator[Zone]:
+    """A zone node, serving until the context is left. `found`: a new cluster, once (docs/decisions/0001). `join`: a
+    new zone of a running one, once, with a number that was never used. A zone that leads hands over when it is left.
 
     Raises ConfigError, StoreError, NotAvailable (the address is taken) before anything runs; a failed background task
     raises out of the context.
     """
-    async with run_zone(load_zone(config) if isinstance(config, Path) else config, found=found) as running:
+    loaded = load_zone(config) if isinstance(config, Path) else config
+    async with run_zone(loaded, found=found, join=join) as running:
         yield Zone(running)
 
 

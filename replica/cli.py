@@ -15,14 +15,16 @@ import cyclopts
 import trio
 from cyclopts import Parameter
 from rich.console import Console
+from rich.text import Text
 
+from replica.admin import members
 from replica.admin import show as tables
 from replica.admin.ask import read_command, stopped_node
 from replica.admin.serve import serve
 from replica.api import open_site, open_zone
 from replica.config import load_site, load_zone
 from replica.demo.command import demo as run_demo
-from replica.errors import ConfigError, InvalidMessage, ReplicaError
+from replica.errors import ConfigError, InvalidMessage, NotAvailable, ReplicaError
 from replica.runtime.client import Client, open_client
 from replica.telemetry import log_to_stderr
 from replica.version import __version__
@@ -33,7 +35,9 @@ app = cyclopts.App(
     help="Emergency cases and resources, agreed across cloud zones, writable at every Samu when its line is cut.",
 )
 show = cyclopts.App(name="show", help="Cases and resources, of a running node (--at) or a stopped one (--data).")
+member = cyclopts.App(name="member", help="Who votes: list, add, promote, remove, replace zones.")
 app.command(show)
+app.command(member)
 app.command(run_demo, name="demo")
 
 At = Annotated[str, Parameter(name="--at", env_var="REPLICA_AT", help="host:port of a running zone or site")]
@@ -43,11 +47,13 @@ Json = Annotated[
     Parameter(name="--json", allow_leading_hyphen=True, help="write the whole answer there as JSON (- for stdout)"),
 ]
 Owner = Annotated[str, Parameter(name="--owner", help="only those of this organisation")]
+NewZoneText = Annotated[str, Parameter(name="ZONE", help="NUMBER:NAME@HOST:PORT[/PRIORITY]")]
+BudgetS = Annotated[float, Parameter(name="--budget-s", help="how long to watch until it is done")]
 DEFAULT_AT = "127.0.0.1:7101"
 
 
 @app.command
-def zone(config: Path, *, found: bool = False, debug: bool = False) -> None:
+def zone(config: Path, *, found: bool = False, join: bool = False, debug: bool = False) -> None:
     """Run a zone node: one voter of the agreed log.
 
     Parameters
@@ -56,12 +62,15 @@ def zone(config: Path, *, found: bool = False, debug: bool = False) -> None:
         Its TOML file; see docs/operating.md for every field.
     found:
         This is a NEW cluster: an empty store may vote. Once, at the first start of its first nodes; never afterwards.
+    join:
+        This is a NEW zone of a running cluster, with a number that was never used. Once, at its first start; its file
+        lists the zones that are there and not itself. Then `replica member add`.
     debug:
         More lines in the log.
     """
     log_to_stderr(debug=debug)
     loaded = load_zone(config)
-    trio.run(serve, loaded.zone.name, lambda: open_zone(loaded, found=found))
+    trio.run(serve, loaded.zone.name, lambda: open_zone(loaded, found=found, join=join))
 
 
 @app.command
@@ -175,6 +184,94 @@ def status(*, at: At = DEFAULT_AT, data: Data = None, json: Json = None) -> None
     else:
         answer = _ask(at, lambda client: client.status())
     tables.write(json, tables.status(answer), answer)
+
+
+@app.command
+def transfer(to: str, *, at: At = DEFAULT_AT, budget_ms: int = 2000, json: Json = None) -> None:
+    """Hand leadership over. No write fails by it: what comes meanwhile goes on to the next leader.
+
+    Parameters
+    ----------
+    to:
+        The name of a zone, or best: whichever is best placed.
+    budget_ms:
+        How long to wait until it leads.
+    """
+    answer = trio.run(members.at_leader, at, lambda client: client.hand_over(to, budget_ms), budget_ms / 1000 + 2)
+    tables.write(json, Text(f"{answer['leader']} leads"), answer)
+
+
+@member.command(name="list")
+def member_list(*, at: At = DEFAULT_AT, json: Json = None) -> None:
+    """Who votes, who learns, who leads, and how far each is."""
+    seen = trio.run(members.look, at)
+    tables.write(json, members.table(seen), seen)
+
+
+@member.command(name="add")
+def member_add(
+    *zones: NewZoneText, at: At = DEFAULT_AT, learner: bool = False, budget_s: BudgetS = 60.0, json: Json = None
+) -> None:
+    """Add zones, started before with `replica zone --join`: they learn the state, and vote once theirs is the same.
+
+    Parameters
+    ----------
+    learner:
+        Let them learn only; `replica member promote` lets them vote later.
+    """
+    new = tuple(map(members.new_zone, zones))
+    wanted = dict.fromkeys((zone.name for zone in new), "learner" if learner else "voter")
+    _change(at, lambda client: client.change_members(add=new, learners=learner), wanted, budget_s, json)
+
+
+@member.command(name="promote")
+def member_promote(*names: str, at: At = DEFAULT_AT, budget_s: BudgetS = 60.0, json: Json = None) -> None:
+    """Let learners vote, once they have caught up and their state is the leader's."""
+    _change(at, lambda client: client.change_members(promote=names), dict.fromkeys(names, "voter"), budget_s, json)
+
+
+@member.command(name="remove")
+def member_remove(*names: str, at: At = DEFAULT_AT, budget_s: BudgetS = 60.0, json: Json = None) -> None:
+    """Remove zones for good: neither their number nor their name is ever given again. Refused where those that answer
+    now would be too few of the rest."""
+    _change(at, lambda client: client.change_members(remove=names), dict.fromkeys(names, "retired"), budget_s, json)
+
+
+@member.command(name="replace")
+def member_replace(
+    old: str, new: NewZoneText, *, at: At = DEFAULT_AT, budget_s: BudgetS = 60.0, json: Json = None
+) -> None:
+    """Put a new zone in the place of an old one, in one change: there is never a vote less."""
+    zone = members.new_zone(new)
+    wanted = {old: "retired", zone.name: "voter"}
+    _change(at, lambda client: client.change_members(add=(zone,), remove=(old,)), wanted, budget_s, json)
+
+
+def _change(
+    at: str,
+    ask: Callable[[Client], Coroutine[Any, Any, dict[str, Any]]],
+    wanted: dict[str, str],
+    budget_s: float,
+    json: Path | None,
+) -> None:
+    """Ask for a change, and show how it goes until it is committed."""
+    console = Console(stderr=True)
+
+    async def run() -> dict[str, Any]:
+        accepted = await members.at_leader(at, ask, budget_s)
+        done = wanted.items()
+        seen = await members.until_settled(
+            at,
+            lambda roles: all(roles.get(name) == role for name, role in done),
+            budget_s,
+            lambda words: console.print(words, highlight=False, markup=False),
+        )
+        return seen | accepted
+
+    seen = trio.run(run)
+    tables.write(json, members.table(seen), seen)
+    if seen.get("pending"):
+        raise NotAvailable(f"taken, and not done after {budget_s:g} s: it goes on; see `replica member list`")
 
 
 @app.command

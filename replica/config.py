@@ -17,6 +17,9 @@ address = "127.0.0.1:7001"     # as seen from here
 priority = 0                   # the higher leads where both could
 ```
 
+A zone that joins a running cluster lists the zones that are there, and not itself: it begins without a vote, and the
+log tells it the rest.
+
 Raised for anything wrong: `ConfigError`, with the path and what is allowed. Nothing is started then.
 """
 
@@ -32,6 +35,7 @@ from msgspec import Meta, Struct
 from replica.errors import ConfigError
 
 Milliseconds = Annotated[int, Meta(ge=1, le=3_600_000)]
+MillisecondsOrNone = Annotated[int, Meta(ge=0, le=3_600_000)]
 Name = Annotated[str, Meta(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Number = Annotated[int, Meta(ge=1, le=127)]
 
@@ -71,7 +75,13 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     """All times a node goes by. The defaults suit zones a few milliseconds apart."""
 
     election_timeout_ms: Milliseconds = 300
+    election_timeout_most_ms: MillisecondsOrNone = 0
+    """How far it may grow with the measured round trips; 0: four times the shortest."""
     heartbeat_interval_ms: Milliseconds = 50
+    priority_patience_ms: MillisecondsOrNone = 5000
+    """A leader hands over to a zone of higher priority that has kept up with it for so long; 0: never by itself."""
+    disk_stall_ms: MillisecondsOrNone = 0
+    """A leader whose disk has not finished a save for so long hands over; 0: after an election timeout."""
     feed_interval_ms: Milliseconds = 100
     """A zone tells its sites at least this often what the quorum has confirmed."""
     line_silent_ms: Milliseconds = 500
@@ -93,6 +103,26 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     waiting_operations: Annotated[int, Meta(ge=1, le=10_000_000)] = 20_000
     feed_ring_bytes: Annotated[int, Meta(ge=65_536)] = 64 << 20
     map_size_gib: Annotated[int, Meta(ge=1, le=1024)] = 64
+    log_keep_mib: Annotated[int, Meta(ge=0, le=1 << 20)] = 64
+    """Entries that are kept for followers a little behind, in bytes of their data; never more than a snapshot has."""
+    snapshot_mib_per_s: Annotated[int, Meta(ge=1, le=100_000)] = 32
+    """What a node sends of its state, to all who lack it together."""
+    snapshot_keep_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 600
+    """How long a snapshot that nobody asks for any more is kept."""
+    changed_mib: Annotated[int, Meta(ge=0, le=1024)] = 8
+    """Up to here a receiver a little behind is sent the records that changed, beyond it a snapshot."""
+    link_bytes: Annotated[int, Meta(ge=1 << 20, le=32 << 20)] = 16 << 20
+    """What waits for one other zone at most. What is more is not sent; the log's protocol says it again."""
+    inbox_messages: Annotated[int, Meta(ge=16, le=1_000_000)] = 10_000
+    """Messages of other zones that wait for the loop; past that, nothing more is read from them."""
+
+
+class Reads(Struct, frozen=True, forbid_unknown_fields=True):
+    """`lease_reads`: a leader answers linearizable reads without asking the others while its lease holds. The same on
+    all zones, or it is not safe; and true only while no clock runs wrong by more than `clock_drift_permille`."""
+
+    lease_reads: bool = False
+    clock_drift_permille: Annotated[int, Meta(ge=0, le=500)] = 10
 
 
 class ZoneConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,6 +131,12 @@ class ZoneConfig(Struct, frozen=True, forbid_unknown_fields=True):
     zones: Annotated[tuple[ZonePeer, ...], Meta(min_length=1, max_length=7)]
     timing: Timing = Timing()
     limits: Limits = Limits()
+    reads: Reads = Reads()
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether this zone is among `zones`: one of those its log began with. Others joined later."""
+        return any(peer.number == self.zone.number for peer in self.zones)
 
 
 class SiteConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,11 +167,12 @@ def check_zone(config: ZoneConfig) -> None:
     """What the types alone cannot say of a zone's configuration. Raises ConfigError."""
     _check_common(config.zones, config.timing)
     host_and_port(config.zone.listen, "$.zone.listen")
-    mine = [peer for peer in config.zones if peer.number == config.zone.number]
-    if not mine:
-        raise ConfigError("$.zone.number", f"{config.zone.number} is not among [[zones]]")
-    if mine[0].name != config.zone.name:
-        raise ConfigError("$.zone.name", f"{config.zone.name!r}, but [[zones]] calls {mine[0].number} {mine[0].name!r}")
+    me = config.zone
+    for peer in config.zones:
+        if peer.number == me.number and peer.name != me.name:
+            raise ConfigError("$.zone.name", f"{me.name!r}, but [[zones]] calls {peer.number} {peer.name!r}")
+    if not config.is_listed and any(peer.name == me.name for peer in config.zones):
+        raise ConfigError("$.zone.number", f"{me.number} is not among [[zones]], but the name {me.name!r} is")
 
 
 def check_site(config: SiteConfig) -> None:
@@ -160,6 +197,10 @@ def _check_common(zones: tuple[ZonePeer, ...], timing: Timing) -> None:
                 raise ConfigError(f"$.zones[{at}].number", f"{peer.number} is there twice")
             if before.name == peer.name:
                 raise ConfigError(f"$.zones[{at}].name", f"{peer.name!r} is there twice")
+    most_ms = timing.election_timeout_most_ms
+    if 0 < most_ms < timing.election_timeout_ms:
+        least_ms = timing.election_timeout_ms
+        raise ConfigError("$.timing.election_timeout_most_ms", f"{most_ms} must be 0 or at least {least_ms}")
     if timing.heartbeat_interval_ms * 2 > timing.election_timeout_ms:
         raise ConfigError(
             "$.timing.heartbeat_interval_ms",

@@ -110,5 +110,17 @@ class StorageFailed(StoreError):
     """A write or its fsync failed. What is on disk is unknown, so the node stops; an fsync is never retried."""
 
 
+class UnknownLevel(ReplicaError):
+    """The agreed log, or a store, asks for the rules of a feature level that this release does not have.
+
+    Nothing of the entry was applied. The node stops: had it gone on, its state would differ from the others' without a
+    word. Start it again with a release that has the level; it goes on where it stopped, and nothing is lost.
+    """
+
+    def __init__(self, where: str, level: int, first: int, highest: int) -> None:
+        super().__init__(f"{where} needs feature level {level}; this release has levels {first} to {highest}")
+        self.level = level
+
+
 class Closed(ReplicaError):
     """This zone or site is closed or closing: surely not done."""

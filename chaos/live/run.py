@@ -96,7 +96,7 @@ class _Course:
 async def run_live(options: LiveOptions, tell: Callable[[str], None]) -> LiveResult:
     """One run. Whatever goes wrong ends in a result that is not ok and says why; nothing is raised for it."""
     course, problems = _Course(), list[str]()
-    with _folder(options.data) as folder:
+    with folder_for(options.data) as folder:
         names = [f"fr.health.samu{440 + at}" for at in range(options.sites)]
         plan = Plan(folder, options.zones, tuple(SitePlan(name) for name in names), zone_lines=True, cluster="chaos")
         began = trio.current_time()
@@ -218,7 +218,8 @@ def _texts(group: BaseExceptionGroup[BaseException]) -> Iterator[str]:
 
 
 @contextmanager
-def _folder(data: Path | None) -> Iterator[Path]:
+def folder_for(data: Path | None) -> Iterator[Path]:
+    """Where the nodes' folders are: `data`, kept, or a temporary one."""
     if data is not None:
         data.mkdir(parents=True, exist_ok=True)
         yield data.resolve()

@@ -7,8 +7,8 @@ every event stays cheap, and a test can hand any of them a bad history made by h
 
 Facts are told in the order they happened. A class never guesses: what it has not been told did not happen.
 
-Left out, until the core has them: leases and read indexes, snapshots, and quorums of a changing membership (the quorum
-is handed in wherever one is needed, so that a joint one fits).
+Left out: what belongs to memberships, snapshots, reads and transfers (later_invariants.py). A quorum is handed in
+wherever one is needed, as the sets each of which must agree by majority, so that a joint one fits.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from replica.raft.types import Entry, EntryKind, Index, NodeId, Term
 
 TermAt = Callable[[Index], Term]
 """A log as the checks need it: the term of the entry at an index, 0 where there is none."""
+Halves = tuple[frozenset[NodeId], ...]
+"""The sets of voters each of which must agree by majority: one, or two while the membership changes."""
 
 
 class InvariantViolated(Exception):
@@ -47,7 +49,7 @@ class ElectionSafety:
     def leads(self, node: NodeId, term: Term) -> None:
         first = self.leader_of.setdefault(term, node)
         if first != node:
-            _violated(self, f"term {term} has two leaders", f"node {first} leads it", f"node {node} leads it")
+            violated(self, f"term {term} has two leaders", f"node {first} leads it", f"node {node} leads it")
 
 
 class LeaderAppendOnly:
@@ -63,16 +65,14 @@ class LeaderAppendOnly:
         """The node leads `term` and its log ends at `last`."""
         end = self._end.get((node, term), 0)
         if last < end:
-            _violated(self, f"leader {node} of term {term} deleted", f"its log ended at {end}", f"it ends at {last}")
+            violated(self, f"leader {node} of term {term} deleted", f"its log ended at {end}", f"it ends at {last}")
         self._end[node, term] = last
 
     def writes(self, node: NodeId, term: Term, first: Index) -> None:
         """A leader that was one already at its previous write writes from `first` on."""
         end = self._end.get((node, term), 0)
         if first <= end:
-            _violated(
-                self, f"leader {node} of term {term} overwrote", f"its log ended at {end}", f"it wrote at {first}"
-            )
+            violated(self, f"leader {node} of term {term} overwrote", f"its log ended at {end}", f"it wrote at {first}")
 
     def stops(self, node: NodeId, term: Term) -> None:
         """The node died or left the term; a later life may have lost what was not durable, but cannot lead it again."""
@@ -102,10 +102,10 @@ class LogMatching:
     def _compare(self, node: NodeId, entry: Entry, previous_term: Term, known: tuple[Term, Entry]) -> None:
         name = f"entry {entry.index}/{entry.term}"
         if known[1] != entry:
-            _violated(self, f"{name} has two contents", f"first seen as {known[1]}", f"node {node} holds {entry}")
+            violated(self, f"{name} has two contents", f"first seen as {known[1]}", f"node {node} holds {entry}")
         if known[0] != previous_term:
             first, now = f"first seen behind term {known[0]}", f"on node {node} behind term {previous_term}"
-            _violated(self, f"{name} stands in two different logs", first, now)
+            violated(self, f"{name} stands in two different logs", first, now)
 
 
 class StateMachineSafety:
@@ -124,24 +124,31 @@ class StateMachineSafety:
         """A new life of the node begins with the state of `applied`."""
         self._applied[node] = applied
 
+    def installs(self, node: NodeId, index: Index) -> None:
+        """A snapshot as of `index` takes the place of the node's state."""
+        due = self._applied[node] + 1
+        if index < due:
+            violated(self, f"node {node} went back in time", f"index {due} is due", f"it installed a state of {index}")
+        self._applied[node] = index
+
     def applies(self, node: NodeId, entry: Entry) -> None:
         due = self._applied[node] + 1
         if entry.index != due:
-            _violated(self, f"node {node} applied out of order", f"index {due} is due", f"it applied {entry.index}")
+            violated(self, f"node {node} applied out of order", f"index {due} is due", f"it applied {entry.index}")
         self._applied[node] = due
         if due > len(self.agreed):
             self._agree(entry)
         else:
             agreed = self.agreed[due - 1]
             if agreed is not entry and agreed != entry:
-                _violated(self, f"index {due} was applied twice differently", f"as {agreed}", f"node {node}: {entry}")
+                violated(self, f"index {due} was applied twice differently", f"as {agreed}", f"node {node}: {entry}")
 
     def _agree(self, entry: Entry) -> None:
         self.agreed.append(entry)
         if entry.kind is EntryKind.DATA:
             first = self._index_of.setdefault(entry.data, entry.index)
             if first != entry.index:
-                _violated(self, f"payload {entry.data!r} is twice in the log", f"at {first}", f"at {entry.index}")
+                violated(self, f"payload {entry.data!r} is twice in the log", f"at {first}", f"at {entry.index}")
 
 
 class LeaderCompleteness:
@@ -180,7 +187,7 @@ class LeaderCompleteness:
         if found != entry_term:
             committed = f"entry {index}/{entry_term} was committed in term {in_term}"
             there = f"it holds an entry of term {found} there" if found else "its log ends before"
-            _violated(self, f"leader {node} of term {term} lacks a committed entry", committed, there)
+            violated(self, f"leader {node} of term {term} lacks a committed entry", committed, there)
 
 
 class VoteOnce:
@@ -198,7 +205,7 @@ class VoteOnce:
     def votes(self, node: NodeId, term: Term, candidate: NodeId) -> None:
         first = self._voted.setdefault((node, term), candidate)
         if first != candidate:
-            _violated(self, f"node {node} voted twice in term {term}", f"for node {first}", f"for node {candidate}")
+            violated(self, f"node {node} voted twice in term {term}", f"for node {first}", f"for node {candidate}")
 
     def loses_store(self, node: NodeId) -> None:
         """The node's disk was emptied: its own candidacies are over."""
@@ -208,7 +215,7 @@ class VoteOnce:
     def votes_unknowing(self, node: NodeId, term: Term, candidate: NodeId) -> None:
         """The node lost its store and was not readmitted: it cannot know whom it voted for, so it must not vote."""
         text = f"node {node} votes without knowing its votes"
-        _violated(self, text, "its disk was emptied", f"it votes for node {candidate} in term {term}")
+        violated(self, text, "its disk was emptied", f"it votes for node {candidate} in term {term}")
 
 
 class PromiseIsDurable:
@@ -223,18 +230,18 @@ class PromiseIsDurable:
         """`disk` is the durable term and vote. A newer term on it is no fault: this vote cannot be given again."""
         if disk[0] < term or (disk[0] == term and disk[1] != candidate):
             left, kept = f"a vote for node {candidate} in term {term} left", f"term {disk[0]}, vote {disk[1]}"
-            _violated(self, f"node {node} promised what it may forget", left, f"its disk says {kept}")
+            violated(self, f"node {node} promised what it may forget", left, f"its disk says {kept}")
 
     def counts(self, node: NodeId, term: Term) -> None:
         """An answer left that does not say "rebuilding", while the disk says that the store was lost (D10)."""
         text = f"node {node} promised what it may forget"
-        _violated(self, text, f"it answers in term {term} as one that counts", "its disk says that it is rebuilding")
+        violated(self, text, f"it answers in term {term} as one that counts", "its disk says that it is rebuilding")
 
     def confirms(self, node: NodeId, term: Term, match_index: Index, disk: tuple[Term, Index]) -> None:
         """`disk` is the durable term and how far the durable log equals the log the node believes it has."""
         if disk[0] < term or disk[1] < match_index:
             left, kept = f"a confirmation of {match_index} in term {term} left", f"term {disk[0]}, log up to {disk[1]}"
-            _violated(self, f"node {node} promised what it may forget", left, f"its disk says {kept}")
+            violated(self, f"node {node} promised what it may forget", left, f"its disk says {kept}")
 
 
 class CommitMonotonic:
@@ -253,9 +260,9 @@ class CommitMonotonic:
     def commits(self, node: NodeId, commit_index: Index, last_index: Index) -> None:
         before = self._commit[node]
         if commit_index < before:
-            _violated(self, f"node {node}'s commit index went back", f"it was {before}", f"it is {commit_index}")
+            violated(self, f"node {node}'s commit index went back", f"it was {before}", f"it is {commit_index}")
         if commit_index > last_index:
-            _violated(
+            violated(
                 self, f"node {node} commits what it lacks", f"commit {commit_index}", f"its log ends at {last_index}"
             )
         self._commit[node] = commit_index
@@ -273,14 +280,15 @@ class AcknowledgedIsDurable:
         self.acknowledged: dict[Index, Entry] = {}
         self._newest: Index = 0
 
-    def acknowledges(self, entry: Entry, payload: bytes, holders: list[NodeId], quorum: int) -> None:
-        """`holders` made the entry durable, now or before their disk was emptied."""
+    def acknowledges(self, entry: Entry, payload: bytes, holders: list[NodeId], halves: Halves) -> None:
+        """`holders` made the entry durable, now or before their disk was emptied; `halves` is who must."""
         name = f"entry {entry.index}/{entry.term}"
         if entry.data != payload:
-            _violated(self, f"{name} is not what was proposed", f"proposed {payload!r}", f"acknowledged {entry.data!r}")
-        if len(holders) < quorum:
-            disks = f"it is durable on nodes {holders}"
-            _violated(self, f"{name} was acknowledged too early", f"a majority is {quorum} disks", disks)
+            violated(self, f"{name} is not what was proposed", f"proposed {payload!r}", f"acknowledged {entry.data!r}")
+        for half in halves:
+            if 2 * len(half.intersection(holders)) <= len(half):
+                voters, disks = f"a majority of {sorted(half)} must hold it", f"it is durable on nodes {holders}"
+                violated(self, f"{name} was acknowledged too early", voters, disks)
         self.acknowledged[entry.index] = entry
         self._newest = max(self._newest, entry.index)
 
@@ -289,30 +297,41 @@ class AcknowledgedIsDurable:
         for entry in old:
             if entry.index > self._newest or entry.index not in self.acknowledged:
                 continue
-            at = entry.index - new[0].index
+            at = entry.index - new[0].index if new else 0
             now = new[at] if at < len(new) else None
             if entry == self.acknowledged[entry.index] and now != entry:
                 was = f"entry {entry.index}/{entry.term} was acknowledged"
-                _violated(self, f"node {node} lost an acknowledged entry", was, f"its disk holds {now} there now")
+                violated(self, f"node {node} lost an acknowledged entry", was, f"its disk holds {now} there now")
 
-    def readmitted(self, node: NodeId, holds: Callable[[Entry], list[NodeId]], needed: int) -> None:
-        """A node that had lost its store counts again. `holds`: nodes that count and hold an entry now, durably."""
+    def readmitted(
+        self,
+        node: NodeId,
+        holds: Callable[[Entry], list[NodeId]],
+        halves: Callable[[Index], Halves],
+        counting: set[NodeId],
+    ) -> None:
+        """A node that had lost its store counts again. `holds`: nodes that count and hold an entry now, durably;
+        `halves`: who had to hold the entry at an index; `counting`: nodes that did not lose their store, this one
+        among them."""
         if not self._newest:
             return
         entry = self.acknowledged[self._newest]
         holders = holds(entry)
-        if len(holders) < needed:
-            was = f"entry {entry.index}/{entry.term} was acknowledged"
-            disks = f"of those that count, nodes {holders} hold it, {needed} must"
-            _violated(self, f"node {node} counts again too early", was, disks)
+        for half in halves(self._newest):
+            needed = len(half) // 2 + 1 - len(half - counting)
+            if len(half.intersection(holders)) < needed:
+                was = f"entry {entry.index}/{entry.term} was acknowledged"
+                disks = f"of {sorted(half)} those that count and hold it are among {holders}, {needed} must"
+                violated(self, f"node {node} counts again too early", was, disks)
 
     def survives(self, agreed: list[Entry]) -> None:
         """At the end of all: what was acknowledged is in the agreed sequence, at its index."""
         for index, entry in self.acknowledged.items():
             if index > len(agreed) or agreed[index - 1] != entry:
                 found = agreed[index - 1] if index <= len(agreed) else "nothing"
-                _violated(self, "an acknowledged entry is gone", f"{entry} was acknowledged", f"agreed is {found}")
+                violated(self, "an acknowledged entry is gone", f"{entry} was acknowledged", f"agreed is {found}")
 
 
-def _violated(invariant: object, text: str, first: str, second: str) -> None:
+def violated(invariant: object, text: str, first: str, second: str) -> None:
+    """Raises `InvariantViolated` in the name of the invariant's class."""
     raise InvariantViolated(type(invariant).__name__, text, (first, second))

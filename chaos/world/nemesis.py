@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from chaos.world import members
 from chaos.world.weather import CRASH_POINTS
 from replica.raft.types import NOBODY, NodeId
 
@@ -104,7 +105,7 @@ class Nemesis:
     def _pause(self) -> None:
         victim = self._victim()
         if victim is not None and not victim.paused:
-            pause_ms = self._around(self._world.weather.cut_ms)
+            pause_ms = self._around(self._world.weather.pause_ms)
             self._world.count("pause", victim.number, pause_ms)
             victim.pause(self._world.now_ms + pause_ms)
 
@@ -127,8 +128,13 @@ class Nemesis:
     def _may_be_emptied(self, node: Node) -> bool:
         world = self._world
         lost = sum(peer.disk.hard_state.rebuilding for peer in world.peers())
-        bound = min(world.weather.stores_lost_at_once, world.weather.nodes - world.quorum)
-        return not node.disk.hard_state.rebuilding and lost < bound
+        if node.disk.hard_state.rebuilding or lost >= world.weather.stores_lost_at_once:
+            return False
+        if not world.operator.may_lose_store(node):
+            return False
+        if members.is_changing(world):
+            world.counts["disk emptied amid a change"] += 1
+        return True
 
     def empty(self, dead: Node) -> None:
         """The disk of a dead process is replaced by an empty one, if the others can bear that."""
@@ -152,8 +158,8 @@ class Nemesis:
     # -- links ----------------------------------------------------------------------------------------------------
 
     def _remake(self) -> None:
-        nodes = self._world.weather.nodes
-        one, other = 1 + int(self._random() * nodes), 1 + int(self._random() * nodes)
+        size = self._world.size
+        one, other = 1 + int(self._random() * size), 1 + int(self._random() * size)
         if one != other:
             self._world.count("link re-made", one, other)
             self._world.network.remake(one, other)
@@ -161,7 +167,7 @@ class Nemesis:
     def _cut(self) -> None:
         """A partition of one shape. Cuts add up until the next heal, which ends them all."""
         world = self._world
-        if world.weather.nodes < 2:
+        if world.size < 2:
             return
         shape = self._pick(list(world.weather.cuts))
         heal_ms = self._around(world.weather.cut_ms)
@@ -178,7 +184,7 @@ class Nemesis:
 
     def _ring(self, first: NodeId) -> list[NodeId]:
         """All nodes in a random order, beginning with `first` (NOBODY: with any)."""
-        ring = list(range(1, self._world.weather.nodes + 1))
+        ring = list(range(1, self._world.size + 1))
         self._world.rng.shuffle(ring)
         ring.sort(key=lambda number: number != first)
         return ring

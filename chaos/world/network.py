@@ -32,7 +32,7 @@ class Network:
     def __init__(self, world: World, nodes: int) -> None:
         self._world = world
         self._random = world.rng.random
-        size = nodes + 1
+        size = nodes + 1  # those who may join later among them
         self.blocked = [[False] * size for _ in range(size)]
         self._last_ms = [[0] * size for _ in range(size)]
         self._connection = [[0] * size for _ in range(size)]

@@ -1,9 +1,9 @@
 """One simulated node: the driver that carries out what the shipped core asks for, on a simulated disk and clock.
 
 It does what the real loop does: drain the inbox, step each event, take one `Ready`, send, save, send what had to wait,
-step `Persisted`, apply. What it adds is dying: between any two of these effects, at once or at an armed point, after
-which only the disk is left. What it lacks is everything a real process has beside the core: sockets, threads,
-operations.
+step `Persisted`, apply (applying.py). What it adds is dying: between any two of these effects, at once or at an armed
+point, after which only the disk is left. What it lacks is everything a real process has beside the core: sockets,
+threads, operations.
 
 Each effect is a method of its own, so that a test can make one of them lie (`class Forgetful(Node): def
 what_is_saved…`) and see the invariants catch it.
@@ -15,8 +15,9 @@ from collections import deque
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from chaos.world.applying import Applying, Died
 from chaos.world.clock import Clock
-from chaos.world.disk import NEVER_MS, Disk, Save
+from chaos.world.disk import NEVER_MS, Disk, Save, Snapshot
 from chaos.world.weather import Driving
 from replica.raft.events import Persisted, Received, Tick
 from replica.raft.messages import AppendReply, HeartbeatReply, Message, RequestVote, RequestVoteReply
@@ -33,11 +34,7 @@ Item = Message | tuple[Any, ...]
 """What waits in an inbox: a message, or an event without its time: (event class, its other fields …)."""
 
 
-class Died(Exception):  # an outcome, not an error
-    """The process ended at an armed point. The world buries it and starts it again later."""
-
-
-class Node:
+class Node(Applying):
     """A node of the world: alive while `raft` is not None."""
 
     def __init__(self, world: World, config: RaftConfig) -> None:
@@ -57,15 +54,18 @@ class Node:
         self.role = Role.FOLLOWER
         self.term: Term = 0
         self.led_at_last_ready: Term = 0
-        self.applied: Index = self.disk.flushed
         self.commit_index: Index = self.disk.flushed
+        self.stepped_commit: Index = self.disk.flushed
         self.accepted: dict[Index, tuple[Term, int]] = {}
+        self.waiting: set[int] = set()
+        """Tokens of reads, transfers and changes that were asked here and have no answer."""
+        self.transfer_until_ms = NEVER_MS
+        """When, by this node's clock, the hand-over under way must have ended."""
         self._inbox: list[Item] = []
         self._turn_due = False
         self._timer_ms = NEVER_MS
         self._durable: deque[Ready] = deque()
-        self._to_apply: deque[Entry] = deque()
-        self._apply_due = False
+        self._forget_state()
 
     # -- life and death -------------------------------------------------------------------------------------------
 
@@ -154,12 +154,21 @@ class Node:
         raft = self.raft
         assert raft is not None
         now_ms = self.clock.at(self.world.now_ms)
+        led = self.role is Role.LEADER
+        membership_index = raft.membership_index if led else 0
         if type(item) is not tuple:
             raft.step(Received(now_ms, item))  # type: ignore[arg-type]  # a tuple is never a message
         else:
             if item[0] is Persisted:
                 self._saved()
             raft.step(item[0](now_ms, *item[1:]))
+            if item[0] is Tick and self.transfer_until_ms != NEVER_MS:
+                self.world.judge.ticks_in_transfer(self, now_ms)
+        commit = raft.commit_index
+        if commit != self.stepped_commit:
+            self.stepped_commit = commit
+            if led and raft.term == self.term:  # or it commits as the follower of another, from this step on
+                self.world.judge.counts(self, commit, membership_index)
         role, term = raft.role, raft.term
         if role is not self.role or term != self.term:
             self._stands(role, term)
@@ -172,6 +181,7 @@ class Node:
         if role is Role.LEADER:
             self.world.judge.elected(self)
             self.world.nemesis.elected(self)
+            self.world.clients.elected(self)
 
     # -- timers ---------------------------------------------------------------------------------------------------
 
@@ -217,9 +227,10 @@ class Node:
             self._die_at("before the save")
         self.save(ready)
         if ready.committed:
-            self._to_apply.extend(ready.committed)
-            self._apply_soon()
-        if ready.notes or ready.accepted or ready.refused:
+            self.to_apply(ready.committed)
+        for wanted in ready.snapshots:
+            self.world.shipping.wanted(self, wanted)
+        if ready.notes or ready.accepted or ready.refused or ready.reads or ready.transfers:
             self.world.clients.hear(self, ready)
 
     def _send(self, messages: tuple[Message, ...], amid: str) -> None:
@@ -230,10 +241,6 @@ class Node:
             if type(message) in PROMISES:
                 judge.promises(self, message)
             send(self, message)
-
-    def _die_at(self, point: str) -> None:
-        if self.armed == point:
-            raise Died(point)
 
     # -- the disk -------------------------------------------------------------------------------------------------
 
@@ -246,12 +253,13 @@ class Node:
         disk, world = self.disk, self.world
         if ready.must_save:
             hard_state, entries = self.what_is_saved(ready)
+            snapshot: Snapshot | None = self.take_state(ready.install) if ready.install is not None else None
             weather = world.weather
             due_ms = world.now_ms + weather.sync_ms + int(world.rng.random() * (weather.sync_jitter_ms + 1))
             due_ms = max(due_ms, disk.stalled_until_ms, disk.pending[-1].due_ms if disk.pending else 0)
             if not disk.pending or disk.pending[-1].due_ms != due_ms:
                 world.at(due_ms, self._synced, self.life)
-            disk.write(Save(ready, hard_state, entries, due_ms))
+            disk.write(Save(ready, hard_state, entries, due_ms, snapshot))
         elif disk.pending:
             disk.write(Save(ready, None, (), disk.pending[-1].due_ms))
         elif self._durable:
@@ -274,7 +282,7 @@ class Node:
         if was_rebuilding and not disk.hard_state.rebuilding:
             world.judge.readmitted(self)
         self._durable.extend(done)
-        world.log(self.number, "saved", (len(done), "up to", len(disk.durable), "term", disk.hard_state.term))
+        world.log(self.number, "saved", (len(done), "up to", disk.last_index(), "term", disk.hard_state.term))
         blocking = world.weather.driving is Driving.BLOCKING
         self._inbox.insert(0 if blocking else len(self._inbox), (Persisted, done[-1].number))
         self._wake()
@@ -291,47 +299,3 @@ class Node:
     def send_saved(self, ready: Ready) -> None:
         if ready.send_saved:
             self._send(ready.send_saved, "amid send_saved")
-
-    # -- the state machine ----------------------------------------------------------------------------------------
-
-    def _apply_soon(self) -> None:
-        world = self.world
-        if not world.weather.apply_ms:
-            self._apply()
-        elif not self._apply_due:
-            self._apply_due = True
-            world.at(world.now_ms + int(world.rng.random() * world.weather.apply_ms), self._apply_came, self.life)
-
-    def _apply_came(self, life: int) -> None:
-        if life != self.life or self.raft is None:
-            return
-        self._apply_due = False
-        try:
-            self._apply()
-        except Died as death:
-            self.world.died(self, str(death))
-
-    def _apply(self) -> None:
-        world = self.world
-        if self.armed:
-            self._die_at("before apply")
-        begun = False
-        while self._to_apply:
-            if begun and self.armed:
-                self._die_at("amid apply")
-            begun = True
-            entry = self._to_apply.popleft()
-            world.judge.applies(self, entry)
-            self.applied = entry.index
-            if entry.index in self.accepted:
-                world.clients.applied(self, entry)
-        if world.weather.flush and world.rng.random() < world.weather.flush:
-            self._flush()
-
-    def _flush(self) -> None:
-        """The state machine's own store is written back: never ahead of the durable log."""
-        assert self.raft is not None
-        index = min(self.applied, self.raft.stable_index)
-        if index > self.disk.flushed:
-            self.world.judge.flushes(self, index)
-            self.disk.flushed = index

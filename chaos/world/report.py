@@ -15,6 +15,7 @@ from multiprocessing import get_context
 from random import Random
 
 from chaos.world.invariants import InvariantViolated
+from chaos.world.operator import CHANGES
 from chaos.world.timeline import Timeline
 from chaos.world.weather import CRASH_POINTS, CUTS, Weather, figure_8, lost_stores, storm
 from chaos.world.world import World
@@ -59,8 +60,71 @@ EXPECTED_FAULTS = (
     "acknowledged",
     "proposal lost with its leader",
     "outcome unknown",
-    "transfer requested",
+    "disk emptied amid a change",
+    # reads
     "read requested",
+    "read at a leader",
+    "read at a follower",
+    "read right after an election",
+    "read answered",
+    "refused: the leader has not confirmed it in time",
+    "note: lease-used",
+    "note: lease-refused",
+    "note: leases-ended",
+    # snapshots
+    "log compacted",
+    "snapshot begun",
+    "snapshot resumed",
+    "snapshot begun anew",
+    "snapshot given up",
+    "snapshot doubled",
+    "snapshot killed at a chunk: sender",
+    "snapshot killed at a chunk: receiver",
+    "killed before a chunk",
+    "killed after a chunk",
+    "note: needs-snapshot",
+    "note: snapshot-installed",
+    "note: snapshot-stale",
+    "note: snapshot-not-needed",
+    "note: snapshot-transfer-ended",
+    # the operator
+    *CHANGES,
+    "change accepted",
+    "change asked amid another",
+    "node joins",
+    "joins late",
+    "learner seems different",
+    "crash after a membership step",
+    "crash in the joint state",
+    "note: membership",
+    "note: membership-undone",
+    "note: learner-round",
+    "note: learner-compared",
+    "note: promotion-waits",
+    "refused: another change of the membership is under way",
+    "refused: too few of the voters answer now",
+    "transfer requested",
+    "transfer to the best placed",
+    "transfer to a dead node",
+    "transfer to a lagging node",
+    "crash amid a transfer",
+    "handed over",
+    "not handed over",
+    "note: transfer-begun",
+    "note: transfer-aborted",
+    "note: timeout-now-sent",
+    "note: timeout-now-ignored",
+    "refused: nobody is there to hand over to",
+    "refused: leadership is being handed over",
+    # the core's own
+    "note: conflict-hint",
+    "note: log-replaced",
+    "note: overslept",
+    "note: rebuilding",
+    "note: readmitted",
+    "note: readmit-ignored",
+    "note: stepped-down",
+    "refused: too much is waiting already",
 )
 """What the world must do to be worth its name. One that never happens in a thousand seeds is a fault of the
 simulator."""

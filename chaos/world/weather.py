@@ -64,6 +64,12 @@ class Weather:
     pre_vote: bool = True
     check_quorum: bool = True
     priorities: bool = False
+    election_timeout_most_ms: int = 0
+    priority_patience_ms: int = 0
+    lease_reads: bool = False
+    clock_drift_permille: int = 10
+    clocks_lie: bool = False
+    """Clocks run outside the declared bound, or jump, while leases are given: no read may be trusted then."""
 
     # Links.
     latency_ms: int = 1
@@ -98,6 +104,7 @@ class Weather:
     down_ms: int = 600
     """Mean time a dead process stays dead."""
     cut_ms: int = 1500
+    pause_ms: int = 1500
     aim_at_leader: float = 0.5
     leaders_live_ms: int = 0
     """Mean time after which each new leader dies or goes mute; 0: leaders live."""
@@ -112,13 +119,53 @@ class Weather:
     burst: int = 1
     padding: int = 0
     """Bytes added to each payload, up to so many."""
-    stray_requests: float = 0.0
-    """Chance that a client asks for a transfer or a read as well."""
+    reads: float = 0.0
+    """Chance that a client asks for a read as well."""
+    reads_after_election: float = 0.0
+    """Chance that a new leader is asked for a read at once."""
+
+    # Snapshots.
+    compaction: float = 0.0
+    """Chance that the log is dropped, when the state was written back, up to where it may be."""
+    kept_entries: int = 0
+    """Up to so many entries are kept all the same."""
+    most_chunks: int = 3
+    chunk_ms: int = 5
+    chunk_kill: float = 0.0
+    """Chance, at each chunk, that one side dies."""
+    snapshot_doubling: float = 0.0
+    """Chance that a snapshot arrives a second time, later."""
+
+    # The operator.
+    change_interval_ms: int = 0
+    """Mean time between two requests for another membership; 0: it stays."""
+    most_joiners: int = 0
+    crash_after_step: float = 0.0
+    """Chance that a leader dies soon after it has appended a step of a change."""
+    transfer_interval_ms: int = 0
+    crash_amid_transfer: float = 0.0
 
     @property
     def narrow(self) -> bool:
         """Whether the log spreads by about one entry for each round trip."""
         return min(self.max_append_bytes, self.max_inflight_bytes) <= 1000
+
+    @property
+    def patience_ms(self) -> int:
+        """The longest election timeout there may be."""
+        return max(self.election_timeout_ms, self.election_timeout_most_ms)
+
+    @property
+    def tells_who_disturbs(self) -> bool:
+        """Whether a removed node that campaigns is surely at fault: nothing it was told before can be on its way."""
+        held_up = self.lateness or self.held_by_cuts or {"pause", "disk stall"} & set(self.faults)
+        return self.pre_vote and self.check_quorum and not held_up
+
+    @property
+    def removal_grace_ms(self) -> int:
+        """After so long nobody goes by what was said before a removal."""
+        slowest_ms = self.latency_ms + 4 * self.jitter_ms + self.sync_ms + self.sync_jitter_ms + self.turn_ms
+        return 4 * self.patience_ms + 4 * slowest_ms
 
 
 def storm(rng: Random) -> Weather:
@@ -130,6 +177,9 @@ def storm(rng: Random) -> Weather:
     _loops_and_disks(weather, rng)
     _faults(weather, rng)
     _load(weather, rng)
+    _snapshots(weather, rng)
+    _operator(weather, rng)
+    _leases(weather, rng)
     return weather
 
 
@@ -183,6 +233,15 @@ _CORE_SETTINGS = (
     "pre_vote",
     "check_quorum",
     "priorities",
+    "election_timeout_most_ms",
+    "priority_patience_ms",
+    "lease_reads",
+    "clock_drift_permille",
+    "clocks_lie",
+    "change_interval_ms",  # learners are compared on
+    "most_joiners",
+    "compaction",
+    "kept_entries",
 )
 
 
@@ -208,6 +267,10 @@ def _core_settings(weather: Weather, rng: Random) -> None:
     weather.pre_vote = rng.random() < 0.85
     weather.check_quorum = rng.random() < 0.85
     weather.priorities = rng.random() < 0.4
+    if weather.priorities and rng.random() < 0.6:
+        weather.priority_patience_ms = weather.election_timeout_ms * rng.choice((1, 3))
+    if rng.random() < 0.4:
+        weather.election_timeout_most_ms = weather.election_timeout_ms * rng.choice((2, 10))
 
 
 def _links(weather: Weather, rng: Random) -> None:
@@ -234,6 +297,7 @@ def _faults(weather: Weather, rng: Random) -> None:
     weather.fault_interval_ms = max(10, int(timeout * rng.choice((0.3, 1, 2, 5))))
     weather.down_ms = max(5, int(timeout * rng.choice((0.1, 1, 4))))
     weather.cut_ms = max(10, int(timeout * rng.choice((0.5, 2, 6))))
+    weather.pause_ms = rng.choice((50, 500, 2_500))
     weather.aim_at_leader = rng.choice((0.2, 0.5, 0.9))
     weather.leaders_live_ms = int(timeout * rng.choice((0, 0, 0, 0.2, 1, 3)))
     weather.emptied_at_a_point = rng.choice((0.0, 0.2)) if "disk emptied" in weather.faults else 0.0
@@ -247,4 +311,42 @@ def _load(weather: Weather, rng: Random) -> None:
     weather.padding = rng.choice((0, 0, 30, 300))
     if weather.narrow:  # or the log grows faster than it spreads, and the calm is nothing but catching up
         weather.proposal_interval_ms, weather.burst = max(weather.proposal_interval_ms, timeout // 5), 1
-    weather.stray_requests = rng.choice((0.0, 0.0, 0.1))
+    weather.reads = rng.choice((0.0, 0.1, 0.3, 0.8))
+    weather.reads_after_election = rng.choice((0.0, 0.5))
+
+
+def _snapshots(weather: Weather, rng: Random) -> None:
+    if rng.random() < 0.5:
+        return
+    weather.compaction = rng.choice((0.1, 0.5, 1.0))
+    weather.kept_entries = rng.choice((0, 0, 5, 50))
+    weather.flush = max(weather.flush, 0.05)
+    weather.most_chunks = rng.choice((1, 3, 8))
+    weather.chunk_ms = rng.choice((1, 5, weather.election_timeout_ms // 4))
+    weather.chunk_kill = rng.choice((0.0, 0.1, 0.3))
+    weather.snapshot_doubling = rng.choice((0.0, 0.5))
+
+
+def _operator(weather: Weather, rng: Random) -> None:
+    timeout = weather.election_timeout_ms
+    if rng.random() < 0.45:
+        weather.change_interval_ms = int(timeout * rng.choice((1, 3, 10)))
+        weather.most_joiners = rng.choice((2, 5, 8))
+        weather.crash_after_step = rng.choice((0.0, 0.0, 0.3))
+    if rng.random() < 0.4:
+        weather.transfer_interval_ms = int(timeout * rng.choice((0.5, 2, 8)))
+        weather.crash_amid_transfer = rng.choice((0.0, 0.3))
+
+
+def _leases(weather: Weather, rng: Random) -> None:
+    """Leases, with clocks that keep their declared bound; or, now and then, with clocks that do not."""
+    if rng.random() < 0.7:
+        return
+    weather.lease_reads = True
+    weather.reads = max(weather.reads, 0.3)
+    if rng.random() < 0.2:
+        weather.clocks_lie, weather.clock_drift_permille, weather.drift = True, 5, rng.choice((50, 200))
+        return
+    weather.clock_drift_permille = rng.choice((5, 50, 120))
+    weather.drift = min(weather.drift, weather.clock_drift_permille)
+    weather.faults = tuple(name for name in weather.faults if name != "clock jump")

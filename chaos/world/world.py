@@ -1,4 +1,4 @@
-"""The simulated world: one seed, one queue of events, one to seven nodes of the shipped core.
+"""The simulated world: one seed, one queue of events, one to seven nodes of the shipped core, and those that join.
 
 Whatever is random comes from one `random.Random(seed)`, whatever happens comes out of one queue ordered by (virtual
 time, order of being queued), and nothing is iterated whose order could differ between two runs. So a seed is a run:
@@ -6,7 +6,8 @@ the same events in the same order, byte by byte, on any machine.
 
 A run has two phases. **Safety**: a storm of faults, in which progress is not asked for and the invariants are, after
 every event. **Liveness**: the storm ends; a healthy majority must elect a leader and commit something new within a
-bounded virtual time, while the others stay dead; then these come back too, and all must end with the same log.
+bounded virtual time, while the others stay dead; then these come back too, and all must end with the same log
+(aftermath.py).
 
 Leaves out: what only real processes have (sockets, threads, the operating system); `chaos live` breaks those.
 """
@@ -16,28 +17,27 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
+from chaos.world import aftermath
 from chaos.world.clients import Clients
-from chaos.world.invariants import InvariantViolated
 from chaos.world.judge import Judge
 from chaos.world.nemesis import Nemesis
 from chaos.world.network import Network
 from chaos.world.node import Node
+from chaos.world.operator import Operator
+from chaos.world.shipping import Shipping
 from chaos.world.timeline import Timeline
-from chaos.world.weather import Weather, calm, storm
+from chaos.world.weather import Weather, storm
 from replica.raft.core import Raft
 from replica.raft.types import Membership, NodeId, RaftConfig, Role
 
 Handler = Callable[[Any], None]
 
-TIMEOUTS_TO_COMMIT = 30
-"""A healthy majority has so many election timeouts, and `GRACE_MS`, to commit something new."""
-TIMEOUTS_TO_CONVERGE = 40
-GRACE_MS = 2_000
-SLOWEST_ROUND_TRIP_MS = 15
-"""An append, its save and its answer in the calm, with time to spare."""
+MOST_AT_ONCE = 7
+"""By so many a request may go beyond the weather's number of joiners."""
 
 
 class World:
@@ -64,42 +64,58 @@ class World:
         self.storming = True
         self.calm_after_ms = 0
         """How long a healthy majority took to commit, once the storm was over."""
-        self._queue: list[tuple[int, int, Handler, Any]] = []
+        self.queue: list[tuple[int, int, Handler, Any]] = []
         self._queued = 0
-        self.judge = Judge(self, without)
-        self.network = Network(self, self.weather.nodes)
-        self.clients = Clients(self)
-        self.nemesis = Nemesis(self)
         configs = core_configs(self.weather, self.rng)
+        self.judge = Judge(self, configs[0].membership, without)
+        self.network = Network(self, self.weather.nodes + self.weather.most_joiners + MOST_AT_ONCE)
+        self.clients = Clients(self)
+        self.shipping = Shipping(self)
+        self.nemesis = Nemesis(self)
+        self.operator = Operator(self)
+        self._node_class = node_class
         nodes = [node_class(self, config) for config in configs]
         self.nodes: list[Node] = [nodes[0], *nodes]
         """Nodes by number; place 0 repeats node 1 and is not used."""
-        self.quorum = self.weather.nodes // 2 + 1
 
     # -- the queue ------------------------------------------------------------------------------------------------
 
     def at(self, at_ms: int, handler: Handler, argument: Any) -> None:
         """Queues an event. Events of one moment happen in the order in which they were queued."""
         self._queued += 1
-        heapq.heappush(self._queue, (at_ms, self._queued, handler, argument))
+        heapq.heappush(self.queue, (at_ms, self._queued, handler, argument))
 
     def step(self) -> None:
         """The next event."""
-        at_ms, _, handler, argument = heapq.heappop(self._queue)
+        at_ms, _, handler, argument = heapq.heappop(self.queue)
         self.now_ms = at_ms
         self.events += 1
         handler(argument)
 
     def run_until_ms(self, until_ms: int) -> None:
         """All events up to this moment, for tests that arrange the faults themselves."""
-        while self._queue and self._queue[0][0] <= until_ms:
+        while self.queue and self.queue[0][0] <= until_ms:
             self.step()
         self.now_ms = until_ms
 
     # -- who is there ---------------------------------------------------------------------------------------------
 
+    @property
+    def size(self) -> int:
+        """How many nodes there are, and the highest number of one."""
+        return len(self.nodes) - 1
+
     def peers(self) -> list[Node]:
+        """All nodes there ever were, the removed ones too."""
         return self.nodes[1:]
+
+    def add_node(self) -> Node:
+        """A node that never ran: an empty disk, no membership, and a number nobody had."""
+        config = replace(self.nodes[1].config, node=self.size + 1, membership=Membership(frozenset()))
+        node = self._node_class(self, config)
+        self.nodes.append(node)
+        self.count("node joins", node.number, None)
+        return node
 
     def alive(self) -> list[Node]:
         return [node for node in self.nodes[1:] if node.raft is not None]
@@ -124,7 +140,7 @@ class World:
 
     def boot(self, node: Node) -> None:
         if node.raft is None:
-            self.count("boot", node.number, ("with term", node.disk.hard_state.term, "log", len(node.disk.durable)))
+            self.count("boot", node.number, ("with term", node.disk.hard_state.term, "log", node.disk.last_index()))
             node.boot()
             self.network.connect(node.number)
 
@@ -137,7 +153,10 @@ class World:
             self.counts["saved but the process died before it knew"] += 1
         if kept < queued:
             self.counts["unsynced saves lost"] += 1
+        if node.raft is not None and node.raft.membership.outgoing:
+            self.counts["crash in the joint state"] += 1
         self.clients.crashed(node)
+        self.shipping.ends(node)
         node.crash(kept)
         self.network.process_died(node.number)
         if back_after_ms is not None:
@@ -171,109 +190,12 @@ class World:
         self.start()
         self.clients.begin()
         self.nemesis.begin()
+        self.operator.begin()
         while self.events < steps:
             self.step()
-        self.end_storm()
-        self.must_commit()
-        self.must_converge()
-
-    def end_storm(self) -> None:
-        """Faults off, cuts healed, and a healthy majority chosen; the others are dead for now."""
-        self.storming = False
-        self.log(0, "the storm is over", None)
-        self.weather = calm(self.weather)
-        self.network.set_weather(self.weather)
-        self._hurry_the_late()
-        healthy = self._choose_healthy()
-        for node in self.peers():
-            node.armed, node.disk.sync_fails, node.disk.stalled_until_ms = None, False, 0
-            if node.raft is not None and node not in healthy:
-                self.crash(node, "left dead in the calm", None)
-            elif node.paused:
-                node.pause(self.now_ms)
-        for node in healthy:
-            self.boot(node)
-        self.network.heal()
-
-    def _hurry_the_late(self) -> None:
-        """What is still under way arrives within two election timeouts, so that the calm meets it too."""
-        latest_ms = self.now_ms + 2 * self.weather.election_timeout_ms
-        deliver = self.network.deliver
-        for place, (at_ms, order, handler, argument) in enumerate(self._queue):
-            if handler == deliver and at_ms > latest_ms:
-                soon_ms = self.now_ms + int(self.rng.random() * (latest_ms - self.now_ms))
-                self._queue[place] = (soon_ms, order, handler, argument)
-        heapq.heapify(self._queue)
-
-    def _choose_healthy(self) -> list[Node]:
-        """A majority, or more, of nodes that count: those that lost their store cannot carry the cluster."""
-        whole = [node for node in self.peers() if not node.disk.hard_state.rebuilding]
-        self.rng.shuffle(whole)
-        return whole[: max(self.quorum, 1 + int(self.rng.random() * len(whole)))]
-
-    def must_commit(self) -> None:
-        """The healthy majority elects a leader and commits something new, which every healthy node applies."""
-        begun_ms = self.now_ms
-        bound_ms = TIMEOUTS_TO_COMMIT * self.weather.election_timeout_ms + GRACE_MS + self._catch_up_ms()
-        token = 0
-        while not self._committed_everywhere(token):
-            if self.now_ms > begun_ms + bound_ms:
-                facts = (
-                    f"healthy: nodes {[node.number for node in self.alive()]}",
-                    f"nothing new within {bound_ms} ms",
-                )
-                raise InvariantViolated("Progress", "a healthy majority makes none", facts)
-            leader = self.leader()
-            if leader is not None and token not in self._waiting_tokens(leader):
-                token = self.clients.propose(leader)
-            self.run_until_ms(self.now_ms + self.weather.heartbeat_interval_ms)
-        self.calm_after_ms = self.now_ms - begun_ms
-
-    def _catch_up_ms(self) -> int:
-        """What the slowest pipeline these settings allow, one entry for each round trip, takes for the longest log."""
-        if not self.weather.narrow:
-            return 0
-        shortest = min(len(node.disk.durable) for node in self.peers())
-        longest = max(len(node.disk.written) for node in self.peers())
-        return (longest - shortest) * SLOWEST_ROUND_TRIP_MS
-
-    def _waiting_tokens(self, leader: Node) -> list[int]:
-        return [token for _, token in leader.accepted.values()]
-
-    def _committed_everywhere(self, token: int) -> bool:
-        if token not in self.clients.acknowledged:
-            return False
-        agreed = len(self.judge.agreed)
-        return all(node.applied == agreed for node in self.alive())
-
-    def must_converge(self) -> None:
-        """The others come back; every node ends with the same log, all of it applied, and none is still rebuilding."""
-        for node in self.peers():
-            self.boot(node)
-        begun_ms = self.now_ms
-        bound_ms = TIMEOUTS_TO_CONVERGE * self.weather.election_timeout_ms + GRACE_MS + self._catch_up_ms()
-        while (lagging := self._lagging()) is not None:
-            if self.now_ms > begun_ms + bound_ms:
-                facts = (f"agreed are {len(self.judge.agreed)} entries", lagging)
-                raise InvariantViolated("Convergence", f"nodes still differ after {bound_ms} ms of calm", facts)
-            self.run_until_ms(self.now_ms + self.weather.heartbeat_interval_ms)
-        self.judge.acknowledged_is_durable.survives(self.judge.agreed)
-
-    def _lagging(self) -> str | None:
-        """What still keeps the world from being at rest, None where nothing does."""
-        agreed = len(self.judge.agreed)
-        rebuilding = [node for node in self.peers() if node.disk.hard_state.rebuilding]
-        for node in self.peers():
-            assert node.raft is not None
-            disk = node.disk
-            if len(rebuilding) > 1 and node in rebuilding:
-                continue  # nobody is left who could vouch for either: they wait for an operator (D10)
-            if node.applied != agreed or node.raft.last_index != agreed or len(disk.durable) != agreed:
-                where = f"applied {node.applied}, log {node.raft.last_index}, durable {len(disk.durable)}"
-                return f"node {node.number}: {where}"
-            if disk.hard_state.rebuilding:
-                return f"node {node.number} still does not count"
-        return None
+        aftermath.end_storm(self)
+        aftermath.must_commit(self)
+        aftermath.must_converge(self)
 
 
 def core_configs(weather: Weather, rng: Random) -> list[RaftConfig]:
@@ -291,6 +213,10 @@ def core_configs(weather: Weather, rng: Random) -> list[RaftConfig]:
             max_inflight_bytes=weather.max_inflight_bytes,
             max_apply_bytes=weather.max_apply_bytes,
             max_uncommitted_bytes=weather.max_uncommitted_bytes,
+            election_timeout_most_ms=weather.election_timeout_most_ms,
+            priority_patience_ms=weather.priority_patience_ms,
+            lease_reads=weather.lease_reads,
+            clock_drift_permille=weather.clock_drift_permille,
             priority=priority,
             pre_vote=weather.pre_vote,
             check_quorum=weather.check_quorum,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from replica.cases import gate
 from replica.cases.draft import Draft
 from replica.cases.operations import HybridTime, Operation, OperationId
+from replica.cases.rules import Rules
 from replica.cases.state import Held, Mark
 from replica.cases.verdicts import Finding, Verdict, VerdictKind
 
@@ -31,7 +32,8 @@ def clamped(clock: HybridTime, time_ms: int) -> HybridTime:
 @dataclass(slots=True)
 class Act:
     """`position`: of the operation in its entry; `drain`: it comes under a draining incarnation (rule 8), so it is a
-    stranger's whatever its site; `anchor`: the case in whose history its verdict belongs, empty for none."""
+    stranger's whatever its site; `rules`: of the level its entry was appended under; `spoken`: the highest level that
+    every voter spoke then; `anchor`: the case in whose history its verdict belongs, empty for none."""
 
     draft: Draft
     operation: Operation
@@ -40,6 +42,8 @@ class Act:
     time_ms: int
     drain: bool
     clock: HybridTime
+    rules: Rules
+    spoken: int
     findings: list[Finding] = field(default_factory=list)
     anchor: str = ""
     ordinal: int = 0

@@ -159,6 +159,7 @@ TABLE: dict[str, Row] = {
     "decide-conflict": _row("AA", "NR", "AR"),
     "decide-conflict (owner)": _row("AR", "NR", "AR"),
     "raise-level": _row("AR", "AR", "AR"),
+    "force-new-cluster": _row("RR", "RR", "RR"),
 }
 """Command × (owner here / elsewhere / nobody's) × (connected, cut off). `replica authority` and docs/offline.md
 print it."""
@@ -169,6 +170,7 @@ REASONS: dict[str, str] = {
     "take-over": "a take-over is a quorum's decision, and no quorum can be asked while cut off",
     "raise-level": "every voter has to know the new level, and none can be asked while cut off",
     "decide-conflict (owner)": "the charge of a case changes by a quorum's decision; none can be asked while cut off",
+    "force-new-cluster": "only the offline tool forces a cluster new, on a stopped node's store",
 }
 """Why a cell refuses, where it is not only that the subject's owner cannot be asked."""
 

@@ -172,6 +172,23 @@ class RaiseLevel(Struct, frozen=True, array_like=True, tag="raise-level"):
     level: int
 
 
+class ForceNewCluster(Struct, frozen=True, array_like=True, tag="force-new-cluster"):
+    """The cluster goes on with fewer voters than agreed to it, or from a backup: what was acknowledged after
+    `from_index` may be missing from here on. Appended by the offline tool alone, to a stopped store, and accepted from
+    nobody.
+
+    `who` did it, and when (`wall_ms`); `from_cluster`: the id the cluster had; `generation`: the one that begins here,
+    which is the state's and one; `cluster`: the new id, empty where it keeps its own.
+    """
+
+    who: str
+    wall_ms: int
+    from_cluster: str
+    from_index: int
+    generation: int
+    cluster: str = ""
+
+
 Command: TypeAlias = (
     ChangePriority
     | ChangeCareLevel
@@ -187,5 +204,6 @@ Command: TypeAlias = (
     | HandBack
     | DecideConflict
     | RaiseLevel
+    | ForceNewCluster
 )
 Payload: TypeAlias = Opening | Tombstone | Report | Command

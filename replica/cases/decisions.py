@@ -21,6 +21,7 @@ from replica.cases.commands import (
     Command,
     DecideConflict,
     EngageResource,
+    ForceNewCluster,
     HandBack,
     RaiseLevel,
     RegisterOrganisation,
@@ -32,6 +33,7 @@ from replica.cases.commands import (
 )
 from replica.cases.engagement import decide_engagement, engage, order_release
 from replica.cases.fields import FIELDS, Field, Rule
+from replica.cases.generations import force_new_cluster
 from replica.cases.levels import FIRST_LEVEL
 from replica.cases.merge import RULES, by_log, keep_all, values_differ
 from replica.cases.owners import CLOSED_STATUSES, decide_owner, reopen, say_status, status_key, transfer
@@ -91,6 +93,10 @@ def apply_command(act: Act, command: Command) -> Verdict:
             return _decide(act, command)
         case RaiseLevel(level):
             return _raise_level(act, level)
+        case _:
+            # Commands are a closed list; what is none of it never got through a decoder.
+            assert isinstance(command, ForceNewCluster), f"{type(command).__name__} has no rule"
+            return force_new_cluster(act, command)
 
 
 def _case(act: Act, case: str) -> Target | None:
@@ -203,10 +209,10 @@ def _reopen(act: Act, case: str) -> Verdict:
     target = _case(act, case)
     if target is None:
         return _unknown("case", case)
+    key = status_key(act, target.head.owner)
     if target.authority or is_nobodys(act.draft, target.head):
-        reopen(act, target)
+        reopen(act, target, key)
     elif target.head.status in CLOSED_STATUSES:
-        key = status_key(act, target.head.owner)
         propose(act, target, CASE["status"], key, "ACTIF", Rule.FURTHEST.value)
     return act.verdict()
 
@@ -228,9 +234,15 @@ def _register(act: Act, command: RegisterOrganisation) -> Verdict:
 
 
 def _raise_level(act: Act, level: int) -> Verdict:
+    """One at a time, since what stands between two levels is for the rules of each step to say; and never before every
+    voter speaks it, by what the leader wrote into the entry."""
     now = act.draft.load(keys.LEVEL, NUMBER) or FIRST_LEVEL
-    if level != now + 1:
+    if level <= now:
+        return refused(f"the feature level is {now} already")
+    if level > now + 1:
         return refused(f"the feature level is {now}; it can become {now + 1}, not {level}")
+    if level > act.spoken:
+        return refused(f"not every voter speaks feature level {level} yet: all of them speak up to {act.spoken}")
     act.draft.put(keys.LEVEL, level)
     return act.verdict()
 
@@ -273,7 +285,7 @@ def _decided(act: Act, target: Target, field: Field, key: str, value: str) -> No
     if field.rule is Rule.FURTHEST:
         slot = slot_of(act, target, field, key)
         if slot.siblings and slot.siblings[0].value in CLOSED_STATUSES and value not in CLOSED_STATUSES:
-            reopen(act, target, value)
+            reopen(act, target, key, value)
         else:
             say_status(act, target, key, value)
         return

@@ -134,14 +134,10 @@ def _release_behind(draft: Draft, site: str, stream: Stream, behind: bytes) -> b
     """Let go of what is kept of earlier incarnations. Verdicts come in the order of the log, so who holds one of this
     incarnation durably holds those of its ancestors too, as far as this store's own past goes (rule 3)."""
     limit, at = stream.prev_last, stream.prev
-    while at is not None and at != behind:
-        passed = load_stream(draft, site, at)
-        if passed is None:
-            return None
+    while at != behind:
+        passed = _ancestor(draft, site, at)
         limit, at = passed.prev_last, passed.prev
-    earlier = load_stream(draft, site, behind)
-    if earlier is None:
-        return None
+    earlier = _ancestor(draft, site, behind)
     upto = min(limit, earlier.last)
     released = _release(draft, site, behind, earlier.released, upto)
     if released != earlier.released:
@@ -150,6 +146,14 @@ def _release_behind(draft: Draft, site: str, stream: Stream, behind: bytes) -> b
         )
         draft.put(keys.stream(site, behind), kept)
     return earlier.behind if released >= upto else behind
+
+
+def _ancestor(draft: Draft, site: str, incarnation: bytes | None) -> Stream:
+    """A life that another one names as its past. It is registered: an opening waits for its predecessor (rule 6), so
+    every chain of them ends at one without, and none is ever forgotten (rule 4)."""
+    stream = load_stream(draft, site, incarnation) if incarnation is not None else None
+    assert stream is not None, f"a life of {site} names {incarnation!r} as its past, which is not registered"
+    return stream
 
 
 def count(draft: Draft, site: str, kind: VerdictKind) -> None:
@@ -193,15 +197,11 @@ def own_past(draft: Draft, ident: OperationId, other: OperationId) -> bool:
         return False
     incarnation: bytes | None = ident.incarnation
     limit = ident.seq
-    visited = 0
     while incarnation is not None:
         if incarnation == other.incarnation:
             return other.seq <= limit
-        stream = load_stream(draft, ident.site, incarnation)
-        if stream is None:
-            return False
-        visited += 1
-        assert visited < 1_000_000, f"incarnations of {ident.site} form a ring of {visited}"
+        # No ring: what a life names as its past was registered before it.
+        stream = _ancestor(draft, ident.site, incarnation)
         incarnation, limit = stream.prev, stream.prev_last
     return False
 

@@ -26,6 +26,8 @@ DIGESTS = b"d"
 SUBJECT_DIGESTS = b"D"
 DIGEST_TOTAL = b"t"
 LOOSE_DOCUMENTS = b"u"
+GENERATION = b"n"
+GENERATIONS = b"N"
 REGISTRY = b"o"
 SITES = b"S"
 STREAMS = b"s"
@@ -108,6 +110,10 @@ def charge_change(samu: str, epoch: int) -> bytes:
 
 def charge_changes(samu: str) -> bytes:
     return b"G" + name(samu) + b"\0"
+
+
+def generation(number: int) -> bytes:
+    return GENERATIONS + _NUMBER.pack(number)
 
 
 def sender_case(organisation_id: str, number: str) -> bytes:

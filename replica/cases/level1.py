@@ -1,8 +1,9 @@
 """The rules of feature level 1: what one operation that the gate lets pass does to the state.
 
-An entry is applied by the rules of the level it was appended under (docs/architecture.md, "Years"). When a rule
-changes, this module and those it names stay as they are under level 1, and the changed ones stand beside them under
-the next."""
+An entry is applied by the rules of the level it was appended under (levels.py). When a rule changes, this module and
+those it names stay as they are under level 1, and the changed one stands in the module of the next level. The logs in
+tests/recorded hold that: they are applied anew in the tests, and every verdict and every digest must be the recorded
+one."""
 
 from __future__ import annotations
 
@@ -10,9 +11,8 @@ from replica.cases.act import Act, refused
 from replica.cases.commands import Opening, Report, Tombstone
 from replica.cases.decisions import apply_command
 from replica.cases.reports import apply_report
+from replica.cases.rules import Rules
 from replica.cases.verdicts import Verdict
-
-LEVEL = 1
 
 
 def decide(act: Act) -> Verdict:
@@ -25,3 +25,6 @@ def decide(act: Act) -> Verdict:
     if isinstance(payload, Opening):
         return refused(f"an opening has number 0, not {act.operation.id.seq}")
     return apply_command(act, payload)
+
+
+LEVEL_1 = Rules(1, decide)

@@ -1,60 +1,69 @@
 """The state machine: one entry of the agreed log in, verdicts and changed records out. The same on every replica.
 
-`apply` is a pure, total function of the records, the entry and its place: no clock, no dice, no exception. Every
-decodable operation gets a verdict, or is held at the gate with its number unused. A site's working view (rule 14)
-runs the same code over its own journal, one operation at a time.
+`apply` is a pure function of the records, the entry and its place: no clock, no dice. It is total but for one
+exception: an entry of a feature level that this release does not have stops the node (levels.py). Every decodable
+operation gets a verdict, or is held at the gate with its number unused. A site's working view (rule 14) runs the same
+code over its own journal, one operation at a time.
 
 Left out: who may submit, how entries come to be agreed, and where records are kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
-from replica.cases import gate, keys, level1
+from replica.cases import gate, keys
 from replica.cases.act import Act, clamped
 from replica.cases.commands import Opening
 from replica.cases.draft import Draft
 from replica.cases.gate import Gate
-from replica.cases.levels import FIRST_LEVEL, HIGHEST_LEVEL
+from replica.cases.level1 import LEVEL_1
+from replica.cases.level2 import LEVEL_2
+from replica.cases.levels import FIRST_LEVEL, HIGHEST_LEVEL, check_known
 from replica.cases.operations import Batch, Operation, OperationId
 from replica.cases.records import Overlay, Records
+from replica.cases.rules import Rules
 from replica.cases.state import HEAD, NUMBER, Judged, Kept
 from replica.cases.verdicts import Decided, Effects, Finding, Verdict, VerdictKind
 
-Rules = Callable[[Act], Verdict]
-
-_LEVELS: dict[int, Rules] = {level1.LEVEL: level1.decide}
-assert max(_LEVELS) == HIGHEST_LEVEL, f"rules up to level {max(_LEVELS)}, but {HIGHEST_LEVEL} is offered"
-
-
-def rules_for(level: int) -> Rules:
-    """The rules of a feature level. A node must not apply what it does not know: it would drift from the others
-    without a word, so it stops here, and goes on after its upgrade."""
-    assert level in _LEVELS, f"feature level {level} is not known to this release, which knows up to {HIGHEST_LEVEL}"
-    return _LEVELS[level]
+RULES: Mapping[int, Rules] = {rules.level: rules for rules in (LEVEL_1, LEVEL_2)}
+"""Level → its rules: all that this release has. They are kept for as long as a log or a recording holds an entry of
+theirs."""
+assert sorted(RULES) == list(range(FIRST_LEVEL, HIGHEST_LEVEL + 1)), f"{sorted(RULES)}, {HIGHEST_LEVEL} is offered"
 
 
-def apply(records: Records, batch: Batch, index: int, term: int) -> Effects:
+def apply(records: Records, batch: Batch, index: int, term: int, known: Mapping[int, Rules] = RULES) -> Effects:
     """Apply one entry of the log to `records`, which stay as they are.
 
     Returns the verdicts in the order of the operations, and the records that changed. Duplicates and operations
     that have to wait use no number and get no verdict; `Effects.held` names them with the gate's word, as hints.
+
+    Raises UnknownLevel where the entry was appended under a level that is not in `known`, or raises the level to one:
+    the node stops then, and nothing of the entry has happened. `known` is this release's; tests hand in another's.
     """
-    decide = rules_for(batch.level)
+    check_known(batch.level, f"entry {index}", min(known), max(known))
     draft = Draft(records)
+    before = draft.load(keys.LEVEL, NUMBER) or FIRST_LEVEL
+    # Its leader took the level from a state that this one has behind it.
+    assert batch.level <= before, f"entry {index} was appended under level {batch.level}, but the level is {before}"
+    rules = known[batch.level]
     decided: list[Decided] = []
     held: list[tuple[OperationId, str]] = []
     for position, operation in enumerate(batch.operations):
         passed = gate.judge(draft, operation)
         if passed is Gate.OK:
-            decided.append(_take(draft, operation, index, position, batch.time_ms, decide))
+            decided.append(_take(draft, operation, index, position, batch.time_ms, rules, batch.spoken))
         else:
             held.append((operation.id, passed.value))
+    # A node that cannot apply what comes next stops here, not at the first entry of the new level: no store and no
+    # working view ever stands at a level that its release does not have.
+    check_known(draft.load(keys.LEVEL, NUMBER) or FIRST_LEVEL, f"what entry {index} raises", min(known), max(known))
     return Effects(index, term, batch.time_ms, tuple(decided), draft.finish(), tuple(held))
 
 
-def apply_tentative(overlay: Overlay, operation: Operation, index: int, time_ms: int) -> Decided | None:
+def apply_tentative(
+    overlay: Overlay, operation: Operation, index: int, time_ms: int, known: Mapping[int, Rules] = RULES
+) -> Decided | None:
     """Apply one operation of a site's own journal to its working view: its own openings, and its own records of a
     closed incarnation, count as accepted (rule 14). None where the gate does not let it pass; the view is then as
     it was.
@@ -64,14 +73,18 @@ def apply_tentative(overlay: Overlay, operation: Operation, index: int, time_ms:
     draft = Draft(overlay)
     if gate.judge(draft, operation, mine=True) is not Gate.OK:
         return None
-    level = draft.load(keys.LEVEL, NUMBER) or FIRST_LEVEL
-    decided = _take(draft, operation, index, 0, time_ms, rules_for(level))
+    # A site puts the zones' records in place and needs no rules for them, so it may be of an older release than its
+    # cluster's level (the voters alone have to speak it). It goes on, and forecasts by the nearest rules it has.
+    level = min(draft.load(keys.LEVEL, NUMBER) or FIRST_LEVEL, max(known))
+    decided = _take(draft, operation, index, 0, time_ms, known[level], max(known))
     for key, value in draft.finish(with_digest=False):
         overlay.put(key, value)
     return decided
 
 
-def _take(draft: Draft, operation: Operation, index: int, position: int, time_ms: int, decide: Rules) -> Decided:
+def _take(
+    draft: Draft, operation: Operation, index: int, position: int, time_ms: int, rules: Rules, spoken: int
+) -> Decided:
     """An operation that the gate let pass: its number is used up, its verdict counted, and kept if it needs to be."""
     if isinstance(operation.payload, Opening) and operation.id.seq == 0:
         gate.accept_opening(draft, operation, operation.payload)
@@ -79,8 +92,9 @@ def _take(draft: Draft, operation: Operation, index: int, position: int, time_ms
         gate.count(draft, operation.id.site, verdict.kind)
         return Decided(operation.id, verdict)
     stream = gate.consume(draft, operation)
-    act = Act(draft, operation, index, position, time_ms, stream.drain, clamped(operation.clock, time_ms))
-    verdict = _repeated_key(draft, operation) or decide(act)
+    clock = clamped(operation.clock, time_ms)
+    act = Act(draft, operation, index, position, time_ms, stream.drain, clock, rules, spoken)
+    verdict = _repeated_key(draft, operation) or rules.decide(act)
     gate.count(draft, operation.id.site, verdict.kind)
     if verdict.kind is not VerdictKind.APPLIED:
         _keep(act, verdict)

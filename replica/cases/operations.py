@@ -61,8 +61,12 @@ class Operation(Struct, frozen=True, array_like=True):
 
 class Batch(Struct, frozen=True, array_like=True):
     """What one entry of the agreed log holds: operations, in order, with the leader's time and the feature level they
-    are applied under. Empty for a leader's first entry of its term."""
+    are applied under. Empty for a leader's first entry of its term.
+
+    `spoken`: the highest level that every voter spoke when the leader appended this, 0 where it did not know: the
+    level is not raised above it (levels.py)."""
 
     time_ms: int
     level: int
     operations: tuple[Operation, ...]
+    spoken: int = 0

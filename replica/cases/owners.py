@@ -186,9 +186,9 @@ def say_status(act: Act, target: Target, organisation: str, value: str) -> Verdi
     return kind
 
 
-def reopen(act: Act, target: Target, value: str = "ACTIF") -> VerdictKind:
-    """Going back along the vocabulary, explicitly. A closing its author had not seen stands (furthest)."""
-    key = status_key(act, target.head.owner)
+def reopen(act: Act, target: Target, key: str, value: str = "ACTIF") -> VerdictKind:
+    """Going back along the vocabulary, explicitly; `key`: whose status (`status_key`). A closing its author had not
+    seen stands (furthest)."""
     slot = slot_of(act, target, STATUS, key)
     seen, unseen = split(act, slot.siblings)
     new = act.held(value, target.authority)

@@ -23,6 +23,7 @@ from replica.cases.state import (
     CHARGE_CHANGE,
     CONFLICT,
     ELEMENT,
+    GENERATION,
     HEAD,
     JUDGED,
     KEPT,
@@ -41,6 +42,7 @@ from replica.cases.views import (
     ChargeChangeView,
     ConflictView,
     ElementView,
+    GenerationView,
     RequestView,
     ResourceView,
     SiteView,
@@ -61,6 +63,8 @@ __all__ = [
     "epoch_of",
     "feature_level",
     "find_case",
+    "generation",
+    "generations",
     "last_number",
     "list_cases",
     "list_conflicts",
@@ -153,7 +157,8 @@ def list_conflicts(records: Records, owner: str | None = None, applied_index: in
     for _, value in records.scan(keys.CONFLICTS):
         entry = CONFLICT.decode(value)
         head = draft.load(keys.head(entry.kind, entry.id), HEAD)
-        if head is not None and (owner is None or registry.is_same(draft, owner, head.owner)):
+        assert head is not None, f"a conflict about {entry.kind} {entry.id}, which is nowhere"
+        if owner is None or registry.is_same(draft, owner, head.owner):
             found.append(_conflict(draft, entry, head, applied_index))
     return found
 
@@ -290,6 +295,31 @@ def charge_changes(records: Records, samu: str) -> list[ChargeChangeView]:
 def feature_level(records: Records) -> int:
     """The level whose rules the next entry is applied by."""
     return drafted(records).load(keys.LEVEL, NUMBER) or FIRST_LEVEL
+
+
+def generation(records: Records) -> int:
+    """How many times the cluster was forced new. A site that followed a lower one sets aside what is newer here, and
+    offers its operations again."""
+    return drafted(records).load(keys.GENERATION, NUMBER) or 0
+
+
+def generations(records: Records) -> list[GenerationView]:
+    """Every time the cluster was forced new, oldest first."""
+    found = (GENERATION.decode(value) for _, value in records.scan(keys.GENERATIONS))
+    return [
+        GenerationView(
+            one.number,
+            one.who,
+            one.wall_ms,
+            one.from_cluster,
+            one.from_index,
+            one.cluster,
+            one.time_ms,
+            str(one.mark.operation),
+            one.mark.index,
+        )
+        for one in found
+    ]
 
 
 def digest(records: Records) -> str:

@@ -238,8 +238,8 @@ def _join(act: Act, target: Target, stub: Target) -> None:
 def _part(act: Act, stub: Target) -> None:
     """It was joined to another case by its number, and now it is created under its own id: it is a case of its own."""
     other = find(act, "case", stub.head.same_as)
-    if other is not None:
-        change_head(act, other, linked=tuple(case for case in other.head.linked if case != stub.id))
+    assert other is not None, f"{stub.id} was joined to {stub.head.same_as}, and no case is ever taken away"
+    change_head(act, other, linked=tuple(case for case in other.head.linked if case != stub.id))
     change_head(act, stub, same_as="")
 
 

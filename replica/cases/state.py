@@ -200,6 +200,20 @@ class ChargeChange(Struct, frozen=True, array_like=True):
     mark: Mark
 
 
+class Generation(Struct, frozen=True, array_like=True):
+    """One time that the cluster was forced new, kept for ever: who, when, out of which cluster, from which index on.
+    The one of the highest number is present; none: the cluster is as it was founded, which is generation 0."""
+
+    number: int
+    who: str
+    wall_ms: int
+    from_cluster: str
+    from_index: int
+    cluster: str
+    time_ms: int
+    mark: Mark
+
+
 class Run(Struct, frozen=True, array_like=True):
     """One mission of a resource for a case: its number, its furthest status, whether that ended it."""
 
@@ -259,6 +273,7 @@ PAST = Decoder(Past)
 ORGANISATION = Decoder(Organisation)
 CHARGE = Decoder(Charge)
 CHARGE_CHANGE = Decoder(ChargeChange)
+GENERATION = Decoder(Generation)
 HEAD = Decoder(Head)
 SLOT = Decoder(Slot)
 GROUP = Decoder(dict[str, Raw])

@@ -104,7 +104,8 @@ def write(act: Act, target: Target, field: Field, key: str, value: str, at_ms: i
     slot = slot_of(act, target, field, key)
     new = act.held(value, target.authority, at_ms)
     seen, unseen = split(act, slot.siblings)
-    return settle(act, target, field, key, slot, RULES[field.rule](seen, unseen, new))
+    merge = act.rules.merges.get((target.kind, field.name)) or RULES[field.rule]
+    return settle(act, target, field, key, slot, merge(seen, unseen, new))
 
 
 def add(act: Act, target: Target, field: Field, key: str, value: str, at_ms: int = 0) -> VerdictKind:

@@ -208,6 +208,20 @@ class SiteView(Struct, frozen=True):
     verdicts: dict[str, int]
 
 
+class GenerationView(Struct, frozen=True):
+    """One time that the cluster was forced new: `agreed_ms` and `index` of the entry that says so."""
+
+    generation: int
+    who: str
+    wall_ms: int
+    from_cluster: str
+    from_index: int
+    cluster: str
+    agreed_ms: int
+    operation: str
+    index: int
+
+
 class ChargeChangeView(Struct, frozen=True):
     samu: str
     before: str

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from replica.raft import pace
 from replica.raft.messages import PreVote, PreVoteReply, RequestVote, RequestVoteReply
 from replica.raft.progress import NEVER_MS
-from replica.raft.quorum import agreed, voters, won
+from replica.raft.quorum import agreed, won
 from replica.raft.state import Candidate, Follower, Leader, PreCandidate, State
 from replica.raft.types import NOBODY, NodeId
 
@@ -54,8 +54,8 @@ class Judgement:
 
 
 def may_campaign(state: State) -> bool:
-    """Only a voter, in either half of a joint membership, whose promises are whole."""
-    return state.node in voters(state.membership) and not state.hard.rebuilding
+    """Only a voter (memberships.py says in which sense) whose promises are whole."""
+    return state.memberships.may_elect(state.node, state.commit_index) and not state.hard.rebuilding
 
 
 # ---- asking

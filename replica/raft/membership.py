@@ -102,7 +102,7 @@ def quorum_lost(state: State, leader: Leader, target: frozenset[NodeId], trusted
     needed = majority(len(target))
     if len(target) - len(silent) >= needed:
         return ""
-    return f"of the voters {_names(target)} {_names(silent)} do not answer; {needed} must"
+    return f"of the voters {_names(target)} these do not answer: {_names(silent)}; {needed} must"
 
 
 def _answers(state: State, leader: Leader, node: NodeId) -> bool:
@@ -166,7 +166,8 @@ def measure_rounds(state: State, leader: Leader) -> None:
             progress.catch_up = CatchUp(last_index, state.now_ms)
         elif progress.match_index >= catch_up.goal_index:
             quick = state.now_ms - catch_up.begun_ms < state.election_timeout_ms
-            state.note("learner-round", peer=node, goal=catch_up.goal_index, ms=state.now_ms - catch_up.begun_ms)
+            if quick != catch_up.quick:
+                state.note("learner-round", peer=node, goal=catch_up.goal_index, ms=state.now_ms - catch_up.begun_ms)
             progress.catch_up = CatchUp(last_index, state.now_ms, quick)
         elif state.now_ms - catch_up.begun_ms >= state.election_timeout_ms:
             catch_up.quick = False

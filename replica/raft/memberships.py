@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from replica.raft.quorum import voters
 from replica.raft.types import Index, Membership, NodeId
 
 NO_INDEX: Index = 0
@@ -36,20 +37,26 @@ def encode_membership(membership: Membership) -> bytes:
 
 def decode_membership(data: bytes) -> Membership:
     """A membership out of an entry. Raises ValueError with what is wrong: the log then holds what no leader wrote."""
-    value = json.loads(data)
-    if not isinstance(value, dict) or set(value) != {*_SETS, "directory", "priority"}:
-        raise ValueError(f"a membership entry with other fields than it has: {data[:200]!r}")
     try:
+        value = json.loads(data)
+        if not isinstance(value, dict) or set(value) != {*_SETS, "directory", "priority"}:
+            raise ValueError(f"a membership entry with other fields than it has: {data[:200]!r}")
         sets = {name: frozenset(_node(item) for item in value[name]) for name in _SETS}
-        priority = tuple((_node(node), int(rank)) for node, rank in value["priority"])
+        priority = tuple((_node(node), _rank(rank)) for node, rank in value["priority"])
         return Membership(**sets, directory=bytes.fromhex(value["directory"]), priority=priority)
-    except TypeError as problem:
+    except (TypeError, RecursionError) as problem:
         raise ValueError(f"a membership entry with a field of another kind: {data[:200]!r}") from problem
 
 
 def _node(value: object) -> NodeId:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{value!r} is no node of the log")
+    return value
+
+
+def _rank(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{value!r} is no priority")
     return value
 
 
@@ -78,6 +85,18 @@ class Memberships:
     def at(self, index: Index) -> tuple[Index, Membership]:
         """The one in force at `index`, with the index it stands at."""
         return next(known for known in reversed(self._known) if known[0] <= index)
+
+    def may_elect(self, node: NodeId, commit_index: Index) -> bool:
+        """Whether `node` may call an election: it votes in either half of the latest membership, or did in the one
+        before while it does not know the latest to be committed.
+
+        "A server that is not part of its own latest configuration should still start new elections, as it might still
+        be needed until the Cnew entry is committed" (4.2.2): its log may be the only one that has the entry, and then
+        nobody else can win against it. Its own vote counts only where it is a voter.
+        """
+        if node in voters(self.latest):
+            return True
+        return self.latest_index > commit_index and node in voters(self.at(self.latest_index - 1)[1])
 
     def add(self, index: Index, membership: Membership) -> None:
         """An entry was appended."""

@@ -100,6 +100,8 @@ class Progress:
     phase: Phase = Phase.PROBE
     probe_sent_ms: int | None = None
     """PROBE: when the one Append left that is not answered yet."""
+    refused_index: Index | None = None
+    """Where it said last that its log does not meet ours; None since anything else was learned of it."""
     told_commit: Index = 0
     """The highest commit index a message to it has carried. It may have been lost; the next heartbeat repeats it."""
     inflight: deque[Flight] = field(default_factory=deque)
@@ -123,6 +125,7 @@ class Progress:
             return False
         self.phase = target
         self.probe_sent_ms = None
+        self.refused_index = self.refused_index if sign is Sign.REJECTED else None
         self.inflight.clear()
         self.inflight_bytes = 0
         self.next_index = max(self.next_index if sign is Sign.REJECTED else 0, self.match_index + 1)
@@ -169,10 +172,16 @@ class Progress:
             rejected_prev == self.next_index - 1 and self.probe_sent_ms is not None
         )
 
-    def rejected(self, next_index: Index) -> None:
-        """Ask again from `next_index`, one at a time."""
+    def rejected(self, asked_index: Index, next_index: Index) -> None:
+        """The logs do not meet at `asked_index`. Ask again from `next_index`, one at a time."""
         self.next_index = next_index
+        self.refused_index = asked_index
         self.sees(Sign.REJECTED)
+
+    def lacks(self, floor: Index) -> bool:
+        """Whether it surely lacks what was compacted up to `floor`: it was asked there, or below, and refused. All of
+        that is committed, so a log that does not meet ours below does not meet it there either."""
+        return self.refused_index is not None and self.refused_index <= floor
 
     def overdue(self, now_ms: int, patience_ms: int) -> bool:
         """Whether what is on the way has been for so long that it must be taken for lost."""
@@ -183,6 +192,8 @@ class Progress:
         """It lost its store: nothing it said before holds (D10). Ask at `next_index`; its answer says where to go."""
         self.match_index = 0
         self.told_commit = 0
+        self.catch_up = None
+        self.same = False
         self.sees(Sign.FORGOT)
         self.next_index = next_index
 

@@ -168,7 +168,10 @@ def send_questions(state: State, follower: Follower) -> None:
 def take_answer(state: State, follower: Follower, reply: ReadIndexReply) -> None:
     """The leader has confirmed, or will not."""
     asked = follower.asked.pop(reply.context, None)
-    for token in asked.tokens if asked is not None and reply.frm == follower.leader else ():
+    if asked is None:
+        return
+    assert reply.frm == follower.leader, f"asked node {follower.leader}, node {reply.frm} answers in the same term"
+    for token in asked.tokens:
         if reply.ok:
             state.outbox.reads.append(ReadConfirmed(token, reply.index))
         else:

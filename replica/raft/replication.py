@@ -169,7 +169,7 @@ def receive_append_reply(state: State, leader: Leader, reply: AppendReply) -> No
         progress.accepted(reply.match_index)
     elif progress.is_news(reply.match_index):
         next_index = max(_meeting_point(state, reply) + 1, progress.match_index + 1)
-        progress.rejected(next_index)
+        progress.rejected(reply.match_index, next_index)
         facts = {"asked": reply.match_index, "hint_term": reply.hint_term, "hint_index": reply.hint_index}
         state.note("conflict-hint", peer=reply.frm, **facts, next=next_index)
 
@@ -250,6 +250,11 @@ def _send_appends(state: State, leader: Leader, peer: NodeId, progress: Progress
     while progress.wants_append(state.log.last_index, state.config):
         prev_index = progress.next_index - 1
         prev_term = state.log.term(prev_index)
+        if prev_term is None and not progress.lacks(state.log.first_index - 1):
+            # Where its log ends is not known, only that nothing was confirmed. Ask where ours begins before a whole
+            # state is sent: a snapshot it does not need would be refused, and be wanted again.
+            progress.next_index = state.log.first_index
+            continue
         if prev_term is None:
             progress.sees(Sign.COMPACTED)
             state.outbox.snapshots.append(SnapshotWanted(peer, progress.next_index))

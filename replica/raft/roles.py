@@ -16,9 +16,8 @@ Leaves out: when to change (core.py) and what to say on the way (election.py).
 from __future__ import annotations
 
 from replica.raft.progress import Progress
-from replica.raft.quorum import voters
 from replica.raft.ready import Refusal, Transferred
-from replica.raft.state import ROLES, Candidate, Follower, Leader, PreCandidate, State
+from replica.raft.state import ROLES, Candidate, Follower, Leader, PreCandidate, RoleState, State
 from replica.raft.types import NOBODY, NodeId, Term
 
 
@@ -27,16 +26,21 @@ def become_follower(state: State, term: Term, leader: NodeId, why: str) -> None:
     assert term >= state.term, f"follower of term {term} below {state.term}"
     if isinstance(state.role, Leader):
         state.note("stepped-down", term=state.term, why=why)
-    before = state.term
-    if term > before or leader != state.leader:
-        _let_go(state, deposed=term > before)
+    before, left = state.term, state.role
+    stays = term == before and leader == state.leader
     if term > before or leader != NOBODY:
         state.attempts = 0
     if term > before:
         state.promise(term=term, vote=NOBODY)
     known = isinstance(state.role, Follower) and (state.role.leader, term) == (leader, before)
     reads, asked = (state.role.reads, state.role.asked) if known and isinstance(state.role, Follower) else ([], {})
-    state.role = Follower(leader, state.now_ms, state.draw_election_deadline(), reads, asked)
+    if isinstance(left, Follower) and term > before and leader == NOBODY:
+        deadline_ms = left.election_deadline_ms  # only a leader, or a vote given, puts an election off (figure 2)
+    else:
+        deadline_ms = state.draw_election_deadline()
+    state.role = Follower(leader, state.now_ms, deadline_ms, reads, asked)
+    if not stays:
+        _let_go(state, left, deposed=term > before)
     if not known:
         state.note("became-follower", term=term, leader=leader, why=why)
 
@@ -45,10 +49,11 @@ def become_pre_candidate(state: State) -> None:
     """Ask before raising the term. Nothing durable changes."""
     _assert_electable(state)
     assert not isinstance(state.role, Leader), f"the leader of term {state.term} campaigns"
-    _let_go(state, deposed=False)
+    left = state.role
     state.attempts += 1
     ask_again_ms = state.now_ms + state.config.heartbeat_interval_ms
     state.role = PreCandidate(state.draw_election_deadline(), ask_again_ms, granted={state.node})
+    _let_go(state, left, deposed=False)
     state.note("became-pre-candidate", term=state.term)
 
 
@@ -56,11 +61,12 @@ def become_candidate(state: State, transfer: bool = False) -> None:
     """Figure 2, candidates: "increment currentTerm, vote for self, reset election timer". The vote is not durable."""
     _assert_electable(state)
     assert not isinstance(state.role, Leader), f"the leader of term {state.term} campaigns"
-    _let_go(state, deposed=False)
+    left = state.role
     state.promise(term=state.term + 1, vote=state.node)
     state.attempts = 0
     ask_again_ms = state.now_ms + state.config.heartbeat_interval_ms
     state.role = Candidate(state.draw_election_deadline(), ask_again_ms, transfer=transfer)
+    _let_go(state, left, deposed=False)
     state.note("became-candidate", term=state.term)
 
 
@@ -80,12 +86,15 @@ def become_leader(state: State) -> None:
 
 def _assert_electable(state: State) -> None:
     assert not state.hard.rebuilding, f"node {state.node} campaigns while rebuilding"
-    assert state.node in voters(state.membership), f"node {state.node} campaigns without a vote"
+    assert state.memberships.may_elect(state.node, state.commit_index), f"node {state.node} campaigns without a vote"
 
 
-def _let_go(state: State, deposed: bool) -> None:
-    """The role ends, or its leader is another: answer who waits for it. None of it has happened, nor will."""
-    match state.role:
+def _let_go(state: State, left: RoleState, deposed: bool) -> None:
+    """A role has ended, or its leader is another: answer who waits for it. None of it has happened, nor will.
+
+    Asked once the new role stands, so that a refusal names who leads now.
+    """
+    match left:
         case Leader() as leader:
             for read in leader.reads:
                 if read.frm == state.node:

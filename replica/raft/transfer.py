@@ -68,7 +68,8 @@ def best_target(state: State, leader: Leader) -> NodeId:
 def go_on(state: State, leader: Leader) -> bool:
     """Ask the target to campaign as soon as its log is as long as ours; whether that was now."""
     transfer = leader.transfer
-    if transfer is None or transfer.asked or leader.progress[transfer.to].match_index < state.log.last_index:
+    target = None if transfer is None else leader.progress.get(transfer.to)  # a change may have removed it meanwhile
+    if transfer is None or transfer.asked or target is None or target.match_index < state.log.last_index:
         return False
     transfer.asked = True
     send_timeout_now(state, transfer.to)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextvars import ContextVar
 
 import trio
 
@@ -42,4 +44,13 @@ def now_ms() -> int:
 
 def wall_ms() -> int:
     """The wall clock in ms since 1970, UTC. It may be wrong; nothing but hybrid clocks and log lines goes by it."""
+    return WALL_CLOCK.get()()
+
+
+def real_wall_ms() -> int:
+    """The operating system's."""
     return time.time_ns() // 1_000_000
+
+
+WALL_CLOCK: ContextVar[Callable[[], int]] = ContextVar("wall clock", default=real_wall_ms)
+"""The wall clock of the node whose task runs, as `trio.current_time` is that of the run: tasks inherit it."""

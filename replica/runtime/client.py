@@ -9,7 +9,6 @@ Left out: reconnecting, and choosing another node. Whoever needs them knows bett
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -21,6 +20,7 @@ from replica.cases.commands import Command
 from replica.errors import NotAvailable, OutcomeUnknown, RemoteProtocolError
 from replica.runtime.connection import Connection, run_both
 from replica.runtime.dial import dial
+from replica.runtime.outside import REAL, ClientOutside
 from replica.version import __version__
 from replica.wire import TO_CLIENT, Identity, Joiner, Peer, client, decode
 from replica.wire.client import DEFAULT_BUDGET_MS, Answer, ClientRequest, ClientResponse, Failure, Receipt, Receipts
@@ -64,6 +64,9 @@ class Client:
         self._connection = connection
         self._waiting: dict[int, _Waiting] = {}
         self._requests = 0
+        self.seen_index = 0
+        """The highest index of any answer and receipt so far: what a `session` read is never older than. Take it over
+        to another client, and the session goes on at another node."""
         self.peer = peer
         """Who answered: node id and role ("zone" or "site")."""
         self.closed = trio.Event()
@@ -114,14 +117,20 @@ class Client:
         self, case: str, *, consistency: str = "local", budget_ms: int = DEFAULT_BUDGET_MS
     ) -> dict[str, Any]:
         """The whole case with its freshness, as JSON values."""
-        return await self._read(lambda n: client.ShowCase(n, case, consistency, budget_ms), budget_ms, dict[str, Any])
+        return await self._read(
+            lambda n: client.ShowCase(n, case, consistency, budget_ms, self._after(consistency)),
+            budget_ms,
+            dict[str, Any],
+        )
 
     async def show_resource(
         self, resource: str, *, consistency: str = "local", budget_ms: int = DEFAULT_BUDGET_MS
     ) -> dict[str, Any]:
         """The whole resource with its freshness, as JSON values."""
         return await self._read(
-            lambda n: client.ShowResource(n, resource, consistency, budget_ms), budget_ms, dict[str, Any]
+            lambda n: client.ShowResource(n, resource, consistency, budget_ms, self._after(consistency)),
+            budget_ms,
+            dict[str, Any],
         )
 
     async def list_cases(
@@ -134,24 +143,57 @@ class Client:
     ) -> Any:
         """Cases (of `owner`; open ones, closed ones or with None both), as JSON values."""
         return await self._read(
-            lambda n: client.ListCases(n, owner, open_only, consistency, budget_ms), budget_ms, object
+            lambda n: client.ListCases(n, owner, open_only, consistency, budget_ms, self._after(consistency)),
+            budget_ms,
+            object,
         )
 
     async def list_resources(
         self, *, owner: str = "", consistency: str = "local", budget_ms: int = DEFAULT_BUDGET_MS
     ) -> Any:
         """Resources (of `owner`), as JSON values."""
-        return await self._read(lambda n: client.ListResources(n, owner, consistency, budget_ms), budget_ms, object)
+        return await self._read(
+            lambda n: client.ListResources(n, owner, consistency, budget_ms, self._after(consistency)),
+            budget_ms,
+            object,
+        )
 
     async def conflicts(
         self, *, owner: str = "", consistency: str = "local", budget_ms: int = DEFAULT_BUDGET_MS
     ) -> Any:
         """The conflicts that wait for a person, as JSON values."""
-        return await self._read(lambda n: client.Conflicts(n, owner, consistency, budget_ms), budget_ms, object)
+        return await self._read(
+            lambda n: client.Conflicts(n, owner, consistency, budget_ms, self._after(consistency)), budget_ms, object
+        )
 
     async def status(self) -> dict[str, Any]:
         """How the node is, whatever the state of quorum and disk."""
         return await self._read(client.Status, 0, dict[str, Any])
+
+    async def members(self) -> dict[str, Any]:
+        """Who votes, who learns, where they are and how far, as the zone asked knows it."""
+        return await self._read(client.Members, 0, dict[str, Any])
+
+    async def change_members(
+        self,
+        *,
+        add: tuple[client.NewZone, ...] = (),
+        promote: tuple[str, ...] = (),
+        remove: tuple[str, ...] = (),
+        learners: bool = False,
+    ) -> dict[str, Any]:
+        """Begin a change of who votes: {"accepted": index} from the leading zone, {"redirect": …} from another.
+
+        Raises NotPermitted with the reason in words: surely not done. `members` shows how it goes on.
+        """
+        return await self._read(
+            lambda n: client.ChangeMembers(n, add, promote, remove, learners), GRACE_MS, dict[str, Any]
+        )
+
+    async def hand_over(self, to: str = "best", budget_ms: int = 2000) -> dict[str, Any]:
+        """Hand leadership to the zone named `to`: {"leader": name} once it leads, {"redirect": …} from a zone that does
+        not lead. Raises NotPermitted, NotAvailable."""
+        return await self._read(lambda n: client.HandOver(n, to, budget_ms), budget_ms, dict[str, Any])
 
     async def digest(self) -> dict[str, Any]:
         """The applied index and the digests of the state there."""
@@ -164,16 +206,25 @@ class Client:
             raise OutcomeUnknown(key or "an operation without a key") from problem
         if not isinstance(answer, Receipts):
             raise RemoteProtocolError("a submit was answered with something other than receipts")
+        for receipt in answer.receipts:
+            self.seen_index = max(self.seen_index, receipt.index)
         return answer.receipts
+
+    def _after(self, consistency: str) -> int:
+        return self.seen_index if consistency == "session" else 0
 
     async def _read(self, build: Callable[[int], ClientRequest], budget_ms: int, kind: type[T]) -> T:
         answer = await self._ask(build, budget_ms)
         if not isinstance(answer, bytes):
             raise RemoteProtocolError("a reading request was answered with receipts")
         try:
-            return msgspec.json.decode(answer, type=kind)
+            value = msgspec.json.decode(answer, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as problem:
             raise RemoteProtocolError(f"an answer is not JSON of the expected kind: {problem}") from problem
+        fresh = value.get("freshness") if isinstance(value, dict) else None
+        if isinstance(fresh, dict):
+            self.seen_index = max(self.seen_index, int(fresh.get("index", 0)))
+        return value
 
     async def _ask(self, build: Callable[[int], ClientRequest], budget_ms: int) -> Receipts | bytes:
         """One request and its whole answer. Raises what the node answered; NotAvailable before anything left; _Lost."""
@@ -223,7 +274,13 @@ class _Lost(NotAvailable):
 
 @asynccontextmanager
 async def open_client(
-    address: str, *, name: str = "", cluster: str = "", expect: str | None = None, connect_ms: int = CONNECT_MS
+    address: str,
+    *,
+    name: str = "",
+    cluster: str = "",
+    expect: str | None = None,
+    connect_ms: int = CONNECT_MS,
+    outside: ClientOutside = REAL,
 ) -> AsyncIterator[Client]:
     """A client of the node at `address` (host:port). `expect`: the node id that must answer; None for whichever does.
 
@@ -232,12 +289,12 @@ async def open_client(
     """
     me = Identity(
         cluster,
-        name or f"client-{secrets.token_hex(4)}",
+        name or f"client-{outside.random_bytes(4).hex()}",
         "client",
-        secrets.token_bytes(16),
+        outside.random_bytes(16),
         software=f"replica {__version__}",
     )
-    connection, peer = await dial(me, address, zones={}, expect=expect, within_ms=connect_ms)
+    connection, peer = await dial(me, address, zones={}, expect=expect, within_ms=connect_ms, outside=outside)
     this = Client(connection, peer)
     try:
         async with trio.open_nursery() as nursery:

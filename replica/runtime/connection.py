@@ -32,6 +32,8 @@ class Connection:
         self._early: list[bytes] = []
         """Frames that arrived behind the greeting, before the connection was trusted."""
         self.broken = False
+        self.received_bytes = 0
+        """Of whole and half frames: a slow line is not a silent one."""
 
     @property
     def waiting_bytes(self) -> int:
@@ -93,9 +95,11 @@ class Connection:
 
     async def _read(self) -> bytes:
         try:
-            return bytes(await self._stream.receive_some(RECEIVE_BYTES))
+            data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
+        self.received_bytes += len(data)
+        return data
 
     def trust(self, max_frame_bytes: int) -> None:
         """The handshake is done: whole messages may come now, not only a greeting."""

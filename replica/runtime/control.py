@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import trio
 
 from replica.cases.operations import OperationId
-from replica.errors import InvalidMessage, NotAvailable, OutcomeUnknown, Overloaded, Place, ReplicaError
+from replica.cases.records import Records
+from replica.errors import InvalidMessage, NotAvailable, NotPermitted, OutcomeUnknown, Overloaded, Place, ReplicaError
 from replica.runtime.connection import Connection
+from replica.runtime.members import Office
 from replica.runtime.service import Handed, Service
 from replica.wire import FROM_CLIENT, FROM_PROBE, Peer, decode, encode
 from replica.wire.client import (
+    ChangeMembers,
     ClientRequest,
     Conflicts,
     Digest,
+    HandOver,
     ListCases,
     ListResources,
+    Members,
     OutcomeOf,
     Receipt,
     Receipts,
@@ -32,6 +37,8 @@ from replica.wire.client import (
     failure_of,
 )
 
+Reading: TypeAlias = ShowCase | ShowResource | ListCases | ListResources | Conflicts
+
 MOST_AT_ONCE = 1000
 """Requests of one connection under way at the same time."""
 
@@ -39,9 +46,10 @@ MOST_AT_ONCE = 1000
 class Control:
     """Answers clients out of a node's service and its status."""
 
-    def __init__(self, service: Service, status: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, service: Service, status: Callable[[], dict[str, Any]], office: Office | None = None) -> None:
         self._service = service
         self._status = status
+        self._members = office
 
     async def serve(self, connection: Connection, peer: Peer) -> None:
         """Answer one client's requests until its connection ends. What it has handed in goes on without it."""
@@ -97,26 +105,40 @@ class Control:
                     index, verdict = await service.verdict(_operation(request.operation))
                     return [Receipts(number, (Receipt("agreed", request.operation, index, verdict),))]
                 raise OutcomeUnknown(request.operation)
-            case ShowCase():
-                return answers(number, service.json_case(_local(request).id))
-            case ShowResource():
-                return answers(number, service.json_resource(_local(request).id))
-            case ListCases():
-                return answers(number, service.json_cases(_local(request).owner or None, request.open))
-            case ListResources():
-                return answers(number, service.json_resources(_local(request).owner or None))
-            case Conflicts():
-                return answers(number, service.json_conflicts(_local(request).owner or None))
+            case ShowCase() | ShowResource() | ListCases() | ListResources() | Conflicts():
+                held = await service.hold(request.consistency, request.after_index, request.budget_ms)
+                return answers(number, self._read(request, held))
             case Status():
                 return answers(number, msgspec.json.encode(self._status()))
             case Digest():
                 return answers(number, service.json_digest())
+            case Members():
+                return answers(number, msgspec.json.encode(self._office().members()))
+            case ChangeMembers():
+                return answers(number, msgspec.json.encode(await self._office().change(request)))
+            case HandOver():
+                with trio.move_on_after(request.budget_ms / 1000):
+                    return answers(number, msgspec.json.encode(await self._office().hand_over(request.to)))
+                raise NotAvailable(f"leadership was not handed over within {request.budget_ms} ms")
 
+    def _read(self, request: Reading, held: Records) -> bytes:
+        service = self._service
+        match request:
+            case ShowCase():
+                return service.json_case(request.id, held)
+            case ShowResource():
+                return service.json_resource(request.id, held)
+            case ListCases():
+                return service.json_cases(request.owner or None, request.open, held)
+            case ListResources():
+                return service.json_resources(request.owner or None, held)
+            case Conflicts():
+                return service.json_conflicts(request.owner or None, held)
 
-def _local(request: Any) -> Any:
-    if request.consistency != "local":
-        raise NotAvailable(f"consistency {request.consistency!r} is not served by this release; local is")
-    return request
+    def _office(self) -> Office:
+        if self._members is None:
+            raise NotPermitted("a site has no say in who votes: ask a zone")
+        return self._members
 
 
 def _operation(text: str) -> OperationId:

@@ -85,6 +85,7 @@ class Desk:
         self._encoded: dict[tuple[bytes, int], bytes] = {}
         self._turning = False
         self._closed = False
+        self._idle = trio.Event()
         self.bell = Bell()
 
     async def submit(
@@ -123,6 +124,8 @@ class Desk:
             await caller.bell.wait()
         finally:
             self._callers.pop(token, None)
+            if self._closed and not self._callers:
+                self._idle.set()
         return _answer(caller.receipt)
 
     def step(self, event: events.Event) -> None:
@@ -148,6 +151,16 @@ class Desk:
             await self.bell.wait_until(self.core.deadline_ms)
             if now_ms() >= self.core.deadline_ms:
                 self.step(events.Tick(now_ms()))
+
+    def shut(self) -> None:
+        """No more operations; those that were handed in go on."""
+        self._closed = True
+
+    async def until_idle(self) -> None:
+        """Wait until nobody waits for a receipt. Only after `shut`."""
+        await trio.lowlevel.checkpoint()
+        if self._callers:
+            await self._idle.wait()
 
     def close(self) -> None:
         """No more operations; who still waits is told that the outcome is not known yet."""

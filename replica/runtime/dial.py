@@ -6,25 +6,30 @@ from collections.abc import Mapping
 
 import trio
 
-from replica.config import host_and_port
 from replica.errors import HandshakeRefused, NotAvailable
 from replica.runtime.connection import Connection, receive_one
+from replica.runtime.outside import REAL, ClientOutside
 from replica.wire import FRAME_LIMITS, Acceptor, Dialler, Identity, Peer
 
 
 async def dial(
-    me: Identity, address: str, *, zones: Mapping[str, int], expect: str | None, within_ms: int
+    me: Identity,
+    address: str,
+    *,
+    zones: Mapping[str, int],
+    expect: str | None,
+    within_ms: int,
+    outside: ClientOutside = REAL,
 ) -> tuple[Connection, Peer]:
     """A greeted connection to `address`; the caller runs and closes it.
 
     Raises NotAvailable where nobody answers there in time, HandshakeRefused with the reason where they will not have
     us.
     """
-    host, port = host_and_port(address, "address")
     connection: Connection | None = None
     try:
         with trio.fail_after(within_ms / 1000):
-            connection = Connection(await trio.open_tcp_stream(host, port))
+            connection = Connection(await outside.connect(address))
             dialler = Dialler(me, zones, expect)
             await connection.send(dialler.hello())
             peer = dialler.receive(await receive_one(connection, within_ms))

@@ -12,7 +12,8 @@ from typing import Any
 import trio
 
 from replica.errors import StorageFull
-from replica.storage import LogJob, StateJob, Store, Writer
+from replica.runtime.outside import REAL, LoopWriter, Outside
+from replica.storage import LogJob, StateJob, Store
 
 Done = Callable[[Exception | None], None]
 
@@ -20,11 +21,10 @@ Done = Callable[[Exception | None], None]
 class Disk:
     """The writers of a store's log and state environments. Use it as an async context: leaving drains both."""
 
-    def __init__(self, store: Store, log: Any) -> None:
+    def __init__(self, store: Store, log: Any, outside: Outside = REAL) -> None:
         self._log = log
-        self._token = trio.lowlevel.current_trio_token()
-        self._log_writer: Writer[LogJob] = Writer("replica-log", store.commit_log)
-        self._state_writer: Writer[StateJob] = Writer("replica-state", store.commit_state)
+        self._log_writer: LoopWriter[LogJob] = outside.writer("replica-log", store.commit_log)
+        self._state_writer: LoopWriter[StateJob] = outside.writer("replica-state", store.commit_state)
         self.failure: Exception | None = None
         self.failed = trio.Event()
 
@@ -47,23 +47,13 @@ class Disk:
 
     async def aclose(self) -> None:
         """Finish what is queued, and end the threads."""
-        await trio.to_thread.run_sync(self._close)
+        await self._log_writer.aclose()
+        await self._state_writer.aclose()
 
-    def _close(self) -> None:
-        self._log_writer.close()
-        self._state_writer.close()
+    def _back(self, done: Done, writer: LoopWriter[Any]) -> Done:
+        return lambda problem: self._finish(done, problem, writer)
 
-    def _back(self, done: Done, writer: Writer[Any]) -> Done:
-        def from_thread(problem: Exception | None) -> None:
-            # The loop may be gone already when a node is killed from inside; then nobody waits for the answer either.
-            try:
-                self._token.run_sync_soon(self._finish, done, problem, writer)
-            except trio.RunFinishedError:
-                return
-
-        return from_thread
-
-    def _finish(self, done: Done, problem: Exception | None, writer: Writer[Any]) -> None:
+    def _finish(self, done: Done, problem: Exception | None, writer: LoopWriter[Any]) -> None:
         if problem is not None and not isinstance(problem, StorageFull):
             self.failure = problem
             self.failed.set()

@@ -1,8 +1,9 @@
 """The feed: what was agreed, to every site that follows this zone, encoded once for all of them.
 
-A site says where it stands. If the ring still holds what comes after, it gets effects, entry by entry; if not, the
-whole state as of now and then effects. A site that stands ahead of this zone, or on another history, is told to look
-elsewhere. Every site has its own task and its own place in the ring, so that a slow one holds up nobody.
+A site says where it stands. If the ring still holds what comes after, it gets effects, entry by entry; if not, it is
+first brought up like any other receiver of a state (shipping.py): by the records that changed, or by a snapshot. A
+site that stands ahead of this zone, or on another history, is told to look elsewhere. Every site has its own task and
+its own place in the ring, so that a slow one holds up nobody.
 """
 
 from __future__ import annotations
@@ -11,23 +12,29 @@ from typing import Any
 
 import trio
 
-from replica.cases import queries
 from replica.cases.verdicts import Effects
 from replica.runtime.bell import Bell
 from replica.runtime.connection import Connection
+from replica.runtime.inbox import Inbox
 from replica.runtime.ring import Ring
+from replica.runtime.shipping import Goal, Shipper
 from replica.runtime.state import State
 from replica.wire.envelope import encode
-from replica.wire.feed import Behind, FeedBeat, Follow, NoQuorum, StateBegin, StateEnd, effects_messages, state_chunks
+from replica.wire.feed import Behind, FeedBeat, Follow, NoQuorum, effects_messages
+from replica.wire.snapshot import FromReceiver
 
 AT_ONCE = 64
 """Effects put into a site's connection at one go; more would only wait there."""
 MOST_WAITING_BYTES = 4 << 20
+RETRY_S = 0.5
+NO_MEMBERSHIP = (0, b"")
+"""A site has no vote, and need not know who has."""
 
 
 class _Follower:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, inbox: Inbox[FromReceiver]) -> None:
         self.connection = connection
+        self.inbox = inbox
         self.bell = Bell()
         self.index = 0
 
@@ -37,13 +44,14 @@ class Feed:
 
     def __init__(self, state: State, ring_bytes: int, interval_ms: int, log: Any) -> None:
         self._state = state
+        self._ring_bytes = ring_bytes
         self._ring = Ring(state.index, state.term, ring_bytes)
         self._followers: list[_Follower] = []
         self._interval_ms = interval_ms
         self._log = log
         self._beat = encode(NoQuorum(0))
-        self.transfers = 0
-        """How many sites are being sent the whole state just now; nothing may be flushed meanwhile."""
+        self.shipper: Shipper
+        """Who sends whole states; set by the node before it serves."""
 
     @property
     def followers(self) -> int:
@@ -53,8 +61,12 @@ class Feed:
         """The effects of the next entry; the state is at its index already."""
         frames = [encode(message) for message in effects_messages(encoded)]
         self._ring.add(effects.index, effects.term, frames)
-        for follower in self._followers:
-            follower.bell.ring()
+        self._ring_all()
+
+    def replaced(self) -> None:
+        """A whole state was put in place: the effects kept do not lead to it."""
+        self._ring = Ring(self._state.index, self._state.term, self._ring_bytes)
+        self._ring_all()
 
     def beat(self, term: int, commit: int, leader_ms: int, leader: int) -> None:
         """What the quorum has confirmed, to everybody; with no leader, that there is none."""
@@ -63,17 +75,17 @@ class Feed:
         for follower in self._followers:
             follower.connection.post(self._beat)
 
-    async def serve(self, connection: Connection, follow: Follow) -> None:
+    async def serve(self, connection: Connection, follow: Follow, inbox: Inbox[FromReceiver]) -> None:
         """Send one site what it lacks, until its connection breaks."""
         if follow.index > self._state.index:
             connection.post(encode(Behind(f"this zone has applied {self._state.index}, you {follow.index}")))
             with trio.move_on_after(1):
                 await connection.until_below(0)
             return
-        follower = _Follower(connection)
+        follower = _Follower(connection, inbox)
         follower.index = follow.index
         if not self._ring.holds(follow.index, follow.term):
-            follower.index = await self._send_state(connection)
+            await self._send_state(follower)
         self._followers.append(follower)
         connection.post(self._beat)
         try:
@@ -81,11 +93,15 @@ class Feed:
         finally:
             self._followers.remove(follower)
 
+    def _ring_all(self) -> None:
+        for follower in self._followers:
+            follower.bell.ring()
+
     async def _send_effects(self, follower: _Follower) -> None:
         while not follower.connection.broken:
             if follower.index < self._ring.floor:
                 # It was too slow for the ring: it begins again from the state, as if it had just come.
-                follower.index = await self._send_state(follower.connection)
+                await self._send_state(follower)
             for frames in self._ring.after(follower.index, AT_ONCE):
                 for frame in frames:
                     follower.connection.post(frame)
@@ -95,19 +111,17 @@ class Feed:
             else:
                 await follower.bell.wait()
 
-    async def _send_state(self, connection: Connection) -> int:
-        """The whole state as it is now, while applying goes on. Returns its index."""
-        self.transfers += 1
-        try:
-            index, term = self._state.index, self._state.term
-            digest = bytes.fromhex(queries.digest(self._state))
-            records = self._state.snapshot()
-            self._log.info("state-transfer", index=index)
-            connection.post(encode(StateBegin(index, term, 0, 0)))
-            for chunk in state_chunks(records):
-                connection.post(encode(chunk))
-                await connection.until_below(MOST_WAITING_BYTES)
-            connection.post(encode(StateEnd(digest)))
-            return index
-        finally:
-            self.transfers -= 1
+    async def _send_state(self, follower: _Follower) -> None:
+        """Bring a site up to where the ring takes over. Again and again: in between, the ring may have moved on."""
+        failed = False
+        while not follower.connection.broken:
+            goal = Goal(self._ring.floor + 1, lambda: self._ring.floor, lambda index: NO_MEMBERSHIP, whole=failed)
+            done, index = await self.shipper.send(follower.connection, follower.inbox, goal)
+            if not done.ok:
+                self._log.warning("state-not-sent", problem=done.why)
+                await trio.sleep(RETRY_S)
+                failed = True
+                continue
+            failed, follower.index = False, index
+            if index >= self._ring.floor:
+                return

@@ -1,15 +1,21 @@
-"""Operations on their way into the log: at the leader they wait for the next entry, elsewhere they are passed on.
+"""Operations on their way into the log: at the leader they wait for the next entry, elsewhere for who leads.
 
 What is surely a repetition is left out here, only to save room in the log: the gate in the replicated state decides,
 and it decides the same for whatever slips through (rule 5).
+
+An operation that arrives while nobody leads, or while leadership is handed over, is *held*: nothing can be said of it
+yet. Held ones go on to the next leader as soon as there is one, so that a hand-over costs its callers a round trip and
+not the time after which they send again. A new leader judges them only when it has applied all that its predecessors
+appended: before that its state does not tell what is on its way already.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from replica.cases.gate import Gate, judge
-from replica.cases.operations import Operation
+from replica.cases.operations import Operation, OperationId
 from replica.cases.records import Records
 
 MOST_OPERATIONS = 256
@@ -19,31 +25,54 @@ MOST_BYTES = 256 << 10
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
+    """One operation; `hint` tells its sender why it was not taken, where that can be told."""
+
     operation: Operation
     encoded: bytes
+    hint: Callable[[OperationId, str], None] | None = None
 
 
 class Ingress:
-    """What waits at a leader, and what it has already put into entries of its term."""
+    """What waits here, and what this leader has already put into entries of its term."""
 
     def __init__(self, records: Records, most_waiting: int) -> None:
         self._records = records
         self._most_waiting = most_waiting
         self._waiting: list[Waiting] = []
+        self._held: dict[OperationId, Waiting] = {}
         self._next: dict[tuple[str, bytes], int] = {}
         """Per (site, incarnation): the number after the last one taken in this term."""
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + len(self._held)
 
     def new_term(self) -> None:
-        """Leadership changed: what was put into entries may be lost, and is sent again by who is responsible for it."""
-        self._waiting.clear()
+        """Leadership changed: what waits is for the next leader; what was put into entries may be lost, and is sent
+        again by who is responsible for it."""
+        self._held = {waiting.operation.id: waiting for waiting in self._waiting} | self._held
+        self._waiting = []
         self._next.clear()
 
-    def offer(self, operation: Operation, encoded: bytes) -> str | None:
+    def hold(self, waiting: Waiting) -> str | None:
+        """Keep one for whoever leads next. Returns why not; None where it is kept, or was already."""
+        if waiting.operation.id not in self._held and len(self) >= self._most_waiting:
+            return "overloaded"
+        self._held.setdefault(waiting.operation.id, waiting)
+        return None
+
+    def release(self) -> list[Waiting]:
+        """All that was held, in order of arrival: offer it here, or send it to who leads."""
+        held, self._held = self._held, {}
+        return list(held.values())
+
+    def put_back(self, refused: Sequence[Waiting]) -> None:
+        """The log did not take these: they go first the next time."""
+        self._waiting = [*refused, *self._waiting]
+
+    def offer(self, waiting: Waiting) -> str | None:
         """Take one operation for the next entry. Returns why not, as a hint to its sender; None where it is taken or
         is already on its way."""
+        operation = waiting.operation
         name = (operation.id.site, operation.id.incarnation)
         following = self._next.get(name)
         if following is None:
@@ -56,10 +85,10 @@ class Ingress:
             return None
         elif operation.id.seq > following:
             return "gap"
-        if len(self._waiting) >= self._most_waiting:
+        if len(self) >= self._most_waiting:
             return "overloaded"
         self._next[name] = operation.id.seq + 1
-        self._waiting.append(Waiting(operation, encoded))
+        self._waiting.append(waiting)
         return None
 
     def take(self) -> list[Waiting]:

@@ -12,26 +12,33 @@ import trio
 
 from replica.cases.verdicts import Effects
 from replica.config import SiteConfig, ZonePeer
-from replica.errors import NotAvailable, RemoteProtocolError
+from replica.errors import NotAvailable, Overloaded, RemoteProtocolError
 from replica.offline import events
 from replica.runtime.bell import now_ms
 from replica.runtime.connection import Connection, run_both
 from replica.runtime.dial import dial
+from replica.runtime.inbox import Inbox
+from replica.runtime.outside import REAL, Outside
 from replica.wire import ZONE_TO_SITE, Identity, Joiner, decode, decode_effects, encode
+from replica.wire.envelope import StateRecords
 from replica.wire.feed import (
     Behind,
+    ConfirmRead,
     EffectsMessage,
     FeedBeat,
     Follow,
     Hint,
     NoQuorum,
+    ReadConfirmed,
     StateBegin,
     StateChunk,
     StateEnd,
     Submit,
+    Zones,
     parcels,
 )
 from replica.wire.limits import MAX_EFFECTS_BYTES
+from replica.wire.snapshot import FromSender, SnapshotChunk, SnapshotOffer, StateNeeded, StillHere
 
 LEAVE_AFTER_NO_QUORUM_MS = 400
 """A zone that knows no leader for so long may be the one that is cut off: look at another."""
@@ -50,23 +57,27 @@ class Follower(Protocol):
 
     def position(self) -> tuple[int, int]: ...
     def arrived(self, effects: Effects) -> None: ...
-    async def replace_state(self, index: int, term: int, records: dict[bytes, bytes], digest: bytes) -> None: ...
+    async def replace_state(self, connection: Connection, inbox: Inbox[FromSender | StateRecords]) -> None: ...
     def event(self, event: events.Event) -> None: ...
+    def learn_zones(self, zones: Zones) -> None: ...
 
 
 class Line:
     """Follows one zone after another, and carries operations to it."""
 
-    def __init__(self, config: SiteConfig, me: Identity, site: Follower, log: Any) -> None:
+    def __init__(self, config: SiteConfig, me: Identity, site: Follower, log: Any, outside: Outside = REAL) -> None:
         self._config = config
+        self._outside = outside
         self._me = me
         self._site = site
         self._log = log
         self._connection: Connection | None = None
+        self._peers: tuple[ZonePeer, ...] = config.zones
         self._zones = {peer.name: peer.number for peer in config.zones}
+        self._reads: dict[int, _Asked] = {}
+        self._asked = 0
         self._heard_ms = 0
         self._quorum_ms = 0
-        self.replacing = False
         self.zone: str = ""
         """The zone followed just now; empty for none."""
 
@@ -76,6 +87,36 @@ class Line:
             for parcel in parcels(operations):
                 self._connection.post(encode(Submit(parcel)))
 
+    def know(self, peers: tuple[ZonePeer, ...]) -> None:
+        """From now on these are the zones to try."""
+        self._peers = peers
+        self._zones = {peer.name: peer.number for peer in peers}
+
+    async def confirm_read(self) -> int:
+        """From which index on a read asked now may be answered, by the zone that is followed.
+
+        Raises NotAvailable at once while cut off, and when the line fails meanwhile; Overloaded. Surely not read.
+        """
+        if self._connection is None:
+            raise NotAvailable("cut off: no zone can confirm a read now; what is known here can be read locally")
+        self._asked += 1
+        number, asked = self._asked, _Asked()
+        self._reads[number] = asked
+        self._connection.post(encode(ConfirmRead(number)))
+        try:
+            await asked.done.wait()
+        finally:
+            del self._reads[number]
+        match asked.answer:
+            case None:
+                raise NotAvailable("cut off: the line failed before a zone had confirmed the read")
+            case ReadConfirmed(refusal=""):
+                return asked.answer.index
+            case ReadConfirmed(retry_after_ms=0):
+                raise NotAvailable(asked.answer.refusal)
+            case _:
+                raise Overloaded("too many reads wait at the zone", asked.answer.retry_after_ms)
+
     async def run(self) -> None:
         """Follow some zone, for ever. Each round over all zones that fails waits a little longer before the next."""
         timing = self._config.timing
@@ -84,13 +125,13 @@ class Line:
         # A hundred sites spread over the zones, and each begins at the same one after every restart.
         at = zlib.crc32(self._config.site.name.encode())
         while True:
-            tried = await self._try(self._config.zones[at % len(self._config.zones)])
+            tried = await self._try(self._peers[at % len(self._peers)])
             at += 1
             if tried is Tried.FOLLOWED:
                 failed, wait_ms = [], timing.reconnect_first_ms
                 continue
             failed.append(tried)
-            if len(failed) == len(self._config.zones):
+            if len(failed) >= len(self._peers):
                 if all(one is Tried.CLOSED for one in failed):
                     self._site.event(events.AllClosed(now_ms()))
                 await trio.sleep(wait_ms / 1000)
@@ -105,6 +146,7 @@ class Line:
                 zones=self._zones,
                 expect=zone.name,
                 within_ms=self._config.timing.line_silent_ms,
+                outside=self._outside,
             )
         except NotAvailable as problem:
             return Tried.CLOSED if isinstance(problem.__cause__, OSError) else Tried.OTHERWISE
@@ -121,7 +163,9 @@ class Line:
         except* RemoteProtocolError as problems:
             self._log.warning("line-broke", zone=zone.name, problem=_words(problems))
         finally:
-            self._connection, self.zone, self.replacing = None, "", False
+            self._connection, self.zone = None, ""
+            for asked in self._reads.values():
+                asked.done.set()
             if progress.up:
                 self._log.info("line-down", zone=zone.name)
                 self._site.event(events.LineDown(now_ms(), zone.number, closed=not progress.silent))
@@ -130,8 +174,16 @@ class Line:
     async def _follow(self, connection: Connection, zone: ZonePeer, progress: _Progress) -> None:
         index, term = self._site.position()
         connection.post(encode(Follow(index, term)))
+        async with trio.open_nursery() as nursery:
+            await self._listen(connection, zone, progress, nursery)
+            nursery.cancel_scope.cancel()
+
+    async def _listen(
+        self, connection: Connection, zone: ZonePeer, progress: _Progress, nursery: trio.Nursery
+    ) -> None:
         joiner = Joiner(MAX_EFFECTS_BYTES, "effects")
-        incoming: _Incoming | None = None
+        fetch = _Fetch()
+        fetch.ended = True
         while frames := await connection.receive():
             self._heard_ms = now_ms()
             for payload in frames:
@@ -149,20 +201,32 @@ class Line:
                         if now_ms() - self._quorum_ms > LEAVE_AFTER_NO_QUORUM_MS:
                             self._log.info("zone-without-quorum", zone=zone.name)
                             return
-                    case StateBegin():
-                        incoming, self.replacing = _Incoming(message.index, message.term), True
-                    case StateChunk() if incoming is not None:
-                        incoming.records.update(message.records)
-                    case StateEnd() if incoming is not None:
-                        await self._site.replace_state(incoming.index, incoming.term, incoming.records, message.digest)
-                        incoming, self.replacing = None, False
+                    case StateNeeded():
+                        fetch.scope.cancel()
+                        fetch = _Fetch()
+                        nursery.start_soon(self._fetch, connection, fetch)
+                    case SnapshotOffer() | SnapshotChunk() | StillHere() | StateBegin() | StateChunk() | StateEnd():
+                        if not fetch.ended:
+                            fetch.inbox.put(message)
                     case Hint():
                         self._site.event(events.Hinted(now_ms(), message.operation, message.why))
+                    case Zones():
+                        self._site.learn_zones(message)
+                    case ReadConfirmed():
+                        asked = self._reads.get(message.number)
+                        if asked is not None:
+                            asked.answer = message
+                            asked.done.set()
                     case Behind():
                         self._log.info("zone-behind", zone=zone.name, reason=message.reason)
                         return
-                    case _:
-                        raise RemoteProtocolError(f"{type(message).__name__} outside a state transfer")
+
+    async def _fetch(self, connection: Connection, fetch: _Fetch) -> None:
+        try:
+            with fetch.scope:
+                await self._site.replace_state(connection, fetch.inbox)
+        finally:
+            fetch.ended = True
 
     def _up(self, connection: Connection, zone: ZonePeer, progress: _Progress) -> None:
         """The first confirmed beat: only now is the zone one to work with."""
@@ -175,8 +239,11 @@ class Line:
     async def _watch_silence(self, connection: Connection, zone: ZonePeer, progress: _Progress) -> None:
         """Give a connection up that says nothing: a cut line closes no sockets."""
         silent_ms = self._config.timing.line_silent_ms
+        received = connection.received_bytes
         while True:
             await trio.sleep(silent_ms / 4000)
+            if connection.received_bytes != received:
+                received, self._heard_ms = connection.received_bytes, now_ms()
             if now_ms() - self._heard_ms > silent_ms:
                 self._log.info("line-silent", zone=zone.name, silent_ms=now_ms() - self._heard_ms)
                 progress.silent = True
@@ -192,11 +259,21 @@ class _Progress:
         self.silent = False
 
 
-class _Incoming:
-    def __init__(self, index: int, term: int) -> None:
-        self.index = index
-        self.term = term
-        self.records: dict[bytes, bytes] = {}
+class _Asked:
+    """A read that waits for its confirmation; None where the line failed before."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.answer: ReadConfirmed | None = None
+
+
+class _Fetch:
+    """A state on its way in."""
+
+    def __init__(self) -> None:
+        self.inbox = Inbox[FromSender | StateRecords]()
+        self.scope = trio.CancelScope()
+        self.ended = False
 
 
 def _words(problem: BaseException) -> str:

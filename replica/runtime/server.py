@@ -6,15 +6,16 @@ line in the log that says why, and nobody else notices.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import trio
 
-from replica.config import Timing, host_and_port
+from replica.config import Timing
 from replica.errors import NotAvailable, RemoteProtocolError
 from replica.runtime.connection import Connection, run_both
 from replica.runtime.dial import greet
+from replica.runtime.outside import Outside
 from replica.wire import Identity, Peer
 
 Serve = Callable[[Connection, Peer], Awaitable[None]]
@@ -41,11 +42,11 @@ class Server:
         self.connections = 0
         self.refused = 0
 
-    async def run(self, listeners: list[trio.SocketListener]) -> None:
+    async def run(self, listeners: Sequence[trio.abc.Listener[Any]]) -> None:
         """Serve for ever."""
-        await trio.serve_listeners(self._one, listeners)
+        await trio.serve_listeners(self._one, list(listeners))
 
-    async def _one(self, stream: trio.SocketStream) -> None:
+    async def _one(self, stream: trio.abc.Stream) -> None:
         where = _name(stream)
         if self.connections >= self._most:
             self._refuse(where, f"{self.connections} connections are open already")
@@ -62,7 +63,7 @@ class Server:
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
 
-    async def _serve(self, stream: trio.SocketStream, where: str) -> None:
+    async def _serve(self, stream: trio.abc.Stream, where: str) -> None:
         connection, peer = await greet(
             self._me,
             stream,
@@ -79,22 +80,17 @@ class Server:
         self._log.warning("connection-refused", where=where, reason=reason)
 
 
-async def listen(address: str) -> list[trio.SocketListener]:
-    """Listeners on `address`. Raises NotAvailable where it is taken or not ours."""
-    host, port = host_and_port(address, "listen")
+async def listen(address: str, outside: Outside) -> tuple[Sequence[trio.abc.Listener[Any]], str]:
+    """Listeners on `address`, and what a client can dial. Raises NotAvailable where it is taken or not ours."""
     try:
-        return await trio.open_tcp_listeners(port, host=host, backlog=512)
+        return await outside.listen(address)
     except OSError as problem:
         raise NotAvailable(f"cannot listen on {address}: {problem.strerror or problem}") from problem
 
 
-def bound_address(listeners: list[trio.SocketListener]) -> str:
-    """The address a client can dial: the configured one, or the port the kernel gave for port 0."""
-    host, port = listeners[0].socket.getsockname()[:2]
-    return f"{host}:{port}"
-
-
-def _name(stream: trio.SocketStream) -> str:
+def _name(stream: trio.abc.Stream) -> str:
+    if not isinstance(stream, trio.SocketStream):
+        return str(stream)
     try:
         host, port = stream.socket.getpeername()[:2]
     except OSError:

@@ -1,12 +1,20 @@
 """What a node does for those who ask it, whether they stand in its own process or come in through its door.
 
 Reads are from the local copy and say how old it is; nothing is read without its freshness. Writes go over the desk.
+
+How much a read asks for (`hold`):
+
+* `local`: what this node knows now, its own undecided operations on top.
+* `session`: the same, but never older than what the asker has seen before (`after_index`, from its earlier answers and
+  receipts, at whichever node it was given them), and so always its own writes.
+* `linearizable`: the agreed state with everything that was agreed anywhere before the question was asked; the leader
+  confirms it with a quorum (dissertation 6.4). Nothing tentative is in it. Cut off from the quorum there is none.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,10 +83,21 @@ class Changes:
 class Service:
     """One node's desk and copy, asked for by name."""
 
-    def __init__(self, desk: Desk, records: Callable[[], Records], position: Callable[[], tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        records: Callable[[], Records],
+        position: Callable[[], tuple[int, int]],
+        confirm: Callable[[], Awaitable[int]],
+        check: Callable[[Payload], None],
+        agreed: Callable[[], Records] | None = None,
+    ) -> None:
         self._desk = desk
         self._records = records
+        self._agreed = agreed or records
         self._position = position
+        self._confirm = confirm
+        self._check = check
         self._moved = trio.Event()
         self._recent: deque[Effects] = deque(maxlen=REMEMBERED)
 
@@ -94,6 +113,7 @@ class Service:
         key: str = "",
     ) -> Handed:
         """Hand one operation in. Raises as `Desk.submit`."""
+        self._check(payload)
         receipt = await self._desk.submit(payload, author=author, budget_ms=budget_ms, act_ms=act_ms, key=key)
         if isinstance(receipt, events.Agreed):
             return Handed(receipt.operation, "agreed", receipt.index, receipt.verdict)
@@ -145,31 +165,70 @@ class Service:
         """How much what is read here can be trusted now."""
         return self._desk.core.freshness(now_ms(), owner)
 
-    def case(self, case_id: str) -> queries.CaseView | None:
+    async def hold(
+        self, consistency: str = "local", after_index: int = 0, budget_ms: int = DEFAULT_BUDGET_MS
+    ) -> Records:
+        """The records that a read of this consistency may be answered from, now: read them before anything else runs.
+
+        Raises NotAvailable where they cannot be had within `budget_ms` and Overloaded where too much waits: surely not
+        read. InvalidMessage for another word.
+        """
+        await trio.lowlevel.checkpoint()
+        match consistency:
+            case "local":
+                return self._records()
+            case "session":
+                await self._reach(after_index, None, budget_ms)
+                return self._records()
+            case "linearizable":
+                await self._reach(after_index, self._confirm, budget_ms)
+                return self._agreed()
+        raise InvalidMessage((Place("consistency", f"{consistency!r} is not local, session or linearizable"),))
+
+    async def _reach(self, index: int, confirm: Callable[[], Awaitable[int]] | None, budget_ms: int) -> None:
+        """Wait until what is here is as of `index`, and of what is confirmed, or later."""
+        with trio.move_on_after(budget_ms / 1000):
+            if confirm is not None:
+                index = max(index, await confirm())
+            while self._position()[0] < index:
+                await self._moved.wait()
+            return
+        here = self._position()[0]
+        raise NotAvailable(f"not confirmed within {budget_ms} ms; what is known here is as of {here}")
+
+    def case(self, case_id: str, held: Records | None = None) -> queries.CaseView | None:
         """A case as this node knows it, tentative values marked; None where it was never heard of."""
-        return queries.read_case(self._records(), case_id, self._position()[0])
+        return queries.read_case(self._of(held), case_id, self._position()[0])
 
-    def resource(self, resource_id: str) -> queries.ResourceView | None:
-        return queries.read_resource(self._records(), resource_id, self._position()[0])
+    def resource(self, resource_id: str, held: Records | None = None) -> queries.ResourceView | None:
+        return queries.read_resource(self._of(held), resource_id, self._position()[0])
 
-    def cases(self, owner: str | None = None, open: bool | None = None) -> Iterator[queries.CaseView]:  # noqa: A002
+    def _of(self, held: Records | None) -> Records:
+        return self._records() if held is None else held
+
+    def cases(
+        self,
+        owner: str | None = None,
+        open: bool | None = None,  # noqa: A002
+        held: Records | None = None,
+    ) -> Iterator[queries.CaseView]:
         """Cases, whole; of one owner, open or closed ones only, where asked."""
-        records, index = self._records(), self._position()[0]
+        records, index = self._of(held), self._position()[0]
         for case_id in queries.list_cases(records, owner=owner, open=open):
             view = queries.read_case(records, case_id, index)
             if view is not None:
                 yield view
 
-    def resources(self, owner: str | None = None) -> Iterator[queries.ResourceView]:
-        records, index = self._records(), self._position()[0]
+    def resources(self, owner: str | None = None, held: Records | None = None) -> Iterator[queries.ResourceView]:
+        records, index = self._of(held), self._position()[0]
         for resource_id in queries.list_resources(records, owner=owner):
             view = queries.read_resource(records, resource_id, index)
             if view is not None:
                 yield view
 
-    def conflicts(self, owner: str | None = None) -> list[Any]:
+    def conflicts(self, owner: str | None = None, held: Records | None = None) -> list[Any]:
         """The conflicts that wait for a person."""
-        return list(queries.list_conflicts(self._records(), owner=owner))
+        return list(queries.list_conflicts(self._of(held), owner=owner))
 
     def outcome(self, operation: OperationId) -> events.Outcome:
         """What became of an operation of this node, across restarts."""
@@ -210,6 +269,11 @@ class Service:
         self._recent.append(effects)
         self.moved()
 
+    def replaced(self) -> None:
+        """A whole state was put in place: the effects remembered do not lead to it."""
+        self._recent.clear()
+        self.moved()
+
     def moved(self) -> None:
         """The state or the journal moved: whoever waits looks again."""
         self._moved.set()
@@ -220,20 +284,20 @@ class Service:
 
     # ------------------------------------------------------------------ as JSON
 
-    def json_case(self, case_id: str) -> bytes:
-        return self._json("case", self.case(case_id), case_id)
+    def json_case(self, case_id: str, held: Records | None = None) -> bytes:
+        return self._json("case", self.case(case_id, held), case_id)
 
-    def json_resource(self, resource_id: str) -> bytes:
-        return self._json("resource", self.resource(resource_id), resource_id)
+    def json_resource(self, resource_id: str, held: Records | None = None) -> bytes:
+        return self._json("resource", self.resource(resource_id, held), resource_id)
 
-    def json_cases(self, owner: str | None, open: bool | None) -> bytes:  # noqa: A002
-        return self._json("cases", list(self.cases(owner, open)), "")
+    def json_cases(self, owner: str | None, open: bool | None, held: Records | None = None) -> bytes:  # noqa: A002
+        return self._json("cases", list(self.cases(owner, open, held)), "")
 
-    def json_resources(self, owner: str | None) -> bytes:
-        return self._json("resources", list(self.resources(owner)), "")
+    def json_resources(self, owner: str | None, held: Records | None = None) -> bytes:
+        return self._json("resources", list(self.resources(owner, held)), "")
 
-    def json_conflicts(self, owner: str | None) -> bytes:
-        return self._json("conflicts", self.conflicts(owner), "")
+    def json_conflicts(self, owner: str | None, held: Records | None = None) -> bytes:
+        return self._json("conflicts", self.conflicts(owner, held), "")
 
     def json_digest(self) -> bytes:
         index, term = self._position()

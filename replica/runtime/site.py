@@ -6,37 +6,44 @@ from the feed into the local copy, and what came back durable back to the core.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
 import trio
 
-from replica.cases import digest as digests
 from replica.cases import queries
-from replica.cases.commands import RegisterOrganisation
+from replica.cases.commands import Payload, RaiseLevel, RegisterOrganisation
 from replica.cases.operations import Operation, OperationId
 from replica.cases.verdicts import Effects, Verdict
-from replica.config import SiteConfig
-from replica.errors import RemoteProtocolError, ReplicaError
+from replica.config import SiteConfig, ZonePeer
+from replica.errors import NotPermitted, RemoteProtocolError, ReplicaError, StorageFull
 from replica.offline import events
 from replica.offline.core import SiteCore
 from replica.offline.lives import last_life
 from replica.runtime.bell import now_ms
+from replica.runtime.connection import Connection
 from replica.runtime.desk import Desk, Done, desk_config
 from replica.runtime.disk import Disk
+from replica.runtime.fetching import Fetcher, Prepared, Unfetched
+from replica.runtime.inbox import Inbox
 from replica.runtime.line import Line
+from replica.runtime.outside import REAL, Outside
 from replica.runtime.service import Service
 from replica.runtime.state import State
 from replica.runtime.writeback import WriteBack, in_loop
-from replica.storage import JournalAppend, JournalReplace, JournalTrim, StateReplaceAll, Store
-from replica.wire import Identity
+from replica.storage import Install, JournalAppend, JournalReplace, JournalTrim, Store
+from replica.wire import Identity, decode, encode
+from replica.wire.envelope import StateRecords
+from replica.wire.feed import Zones
 from replica.wire.operation_codec import decode_operation, decode_verdict, encode_verdict
+from replica.wire.snapshot import FromSender, SnapshotDone
 
 READ_AT_ONCE = 1000
 ZONE_MS = b"zone-ms"
 """Where the local table keeps the last zone time: a site that starts while cut off begins its clock there."""
 KEEP_ZONE_MS_EVERY = 5_000
+ZONES = b"zones"
+"""Where the local table keeps the zones of the cluster as a zone last told them."""
 
 
 class DiskJournal:
@@ -62,20 +69,24 @@ class DiskJournal:
 class SiteNode:
     """One Samu's copy and journal. `run_line` and the other tasks serve until cancelled."""
 
-    def __init__(self, config: SiteConfig, me: Identity, store: Store, disk: Disk, log: Any) -> None:
+    def __init__(
+        self, config: SiteConfig, me: Identity, store: Store, disk: Disk, log: Any, outside: Outside = REAL
+    ) -> None:
         self.config = config
         self.log = log
         self._disk = disk
         self.store = store
         self.state = State(store.state)
         self._write_back = WriteBack(self.state, disk)
+        self._replacing = trio.Lock()
+        self.fetcher = Fetcher(self.state, store, outside, log, self._write_back.finish)
         self._zone_ms = int.from_bytes(self.state.local(ZONE_MS) or b"", "big")
         journal, damaged = read_journal(store)
         for record in damaged:
             log.error("journal-record-damaged", operation=f"{config.site.name}/{record[0].hex()}/{record[1]}")
         core = SiteCore(
             site=config.site.name,
-            incarnation=secrets.token_bytes(16),
+            incarnation=outside.random_bytes(16),
             base=self.state,
             applied=(self.state.index, self.state.term),
             journal=journal,
@@ -86,9 +97,14 @@ class SiteNode:
             damaged=damaged,
             zone_ms=self._zone_ms,
         )
-        self.line = Line(config, me, self, log)
+        self.line = Line(config, me, self, log, outside)
         self.desk = Desk(core, DiskJournal(disk), self.line.submit, self._keep, log, config.limits.waiting_operations)
-        self.service = Service(self.desk, core.view, self.position)
+        self.service = Service(
+            self.desk, core.view, self.position, self.line.confirm_read, check_at_site, lambda: self.state
+        )
+        known = self.state.local(ZONES)
+        if known is not None:
+            self._use_zones(decode(known, (Zones,)))
         self.desk.turn()
 
     def decided(self, operation: OperationId) -> tuple[int, Verdict] | None:
@@ -111,6 +127,22 @@ class SiteNode:
             self.state.put_local(ZONE_MS, event.leader_ms.to_bytes(8, "big"))
         self.desk.step(event)
 
+    def learn_zones(self, zones: Zones) -> None:
+        """A zone has told which zones there are. Kept, so that a site finds them after a restart, too."""
+        told = encode(zones)
+        if self.state.local(ZONES) != told:
+            self.state.put_local(ZONES, told)
+            self._use_zones(zones)
+
+    def _use_zones(self, zones: Zones) -> None:
+        """Try those of the configuration that are not gone for good, then the others."""
+        gone = {zone.number for zone in zones.zones if zone.retired}
+        peers = {peer.number: peer for peer in self.config.zones if peer.number not in gone}
+        for zone in zones.zones:
+            if not zone.retired:
+                peers.setdefault(zone.number, ZonePeer(zone.number, zone.name, zone.address))
+        self.line.know(tuple(peers.values()) or self.config.zones)
+
     def arrived(self, effects: Effects) -> None:
         """The effects of the next entry. Raises RemoteProtocolError where they are not the next: the line is
         renewed."""
@@ -120,22 +152,35 @@ class SiteNode:
         self.desk.step(events.Arrived(now_ms(), effects))
         self.service.arrived(effects)
 
-    async def replace_state(self, index: int, term: int, records: dict[bytes, bytes], digest: bytes) -> None:
-        """Put a whole state in place: this site was too far behind for the feed.
+    async def replace_state(self, connection: Connection, inbox: Inbox[FromSender | StateRecords]) -> None:
+        """Let a zone's state take the place of the local copy: this site was too far behind for the feed. The zone
+        hears what came of it; where it came to nothing, all is as it was.
 
-        Raises RemoteProtocolError where the records do not add up to `digest`; nothing was replaced then.
+        Raises RemoteProtocolError where the zone does not keep to the protocol.
         """
-        found = digests.total(records.items())
-        if found != digest:
-            raise RemoteProtocolError(f"a state of digest {found.hex()} was sent as one of {digest.hex()}")
-        problem = await in_loop(lambda done: self._disk.write_state(StateReplaceAll(records, (index, term), {}), done))
+        async with self._replacing:  # an earlier attempt may still be waiting for its worker
+            try:
+                prepared = await self.fetcher.fetch(connection, inbox)
+                with trio.CancelScope(shield=True):  # a line that breaks now changes nothing any more
+                    await self._install(prepared)
+            except (Unfetched, StorageFull) as problem:
+                self.log.warning("state-not-replaced", problem=str(problem))
+                connection.post(encode(SnapshotDone(False, str(problem)[:1000])))
+            else:
+                connection.post(encode(SnapshotDone(True)))
+            finally:
+                self.fetcher.release()
+
+    async def _install(self, prepared: Prepared) -> None:
+        job = Install(prepared.name, prepared.index, prepared.term)
+        problem = await in_loop(lambda done: self._disk.write_log(job, done))
         if problem is not None:
             raise problem
-        self.state.replaced(index, term)
-        self.log.info("state-replaced", index=index, records=len(records))
-        self.desk.step(events.Replaced(now_ms(), index, term))
+        self.state.replaced(prepared.index, prepared.term)
+        self.log.info("state-replaced", index=prepared.index)
+        self.desk.step(events.Replaced(now_ms(), prepared.index, prepared.term))
         # What it decided about our own operations is durable with the next flush, which then says so.
-        self.service.moved()
+        self.service.replaced()
 
     async def register_for_ever(self) -> None:
         """See to it that the registry knows the organisations this site speaks for; once connected, and once each."""
@@ -168,7 +213,7 @@ class SiteNode:
         await self.flush()
 
     async def flush(self) -> None:
-        if self.state.can_freeze and not self.line.replacing:
+        if self.state.can_freeze and not self.fetcher.quiet:
             await self._write_back.run()
             self.desk.step(events.Flushed(now_ms(), self.state.flushed_index))
 
@@ -176,6 +221,12 @@ class SiteNode:
         for decision in decisions:
             record = decision.index.to_bytes(8, "big") + encode_verdict(decision.verdict)
             self.state.put_local(decision_key(decision.operation), record)
+
+
+def check_at_site(payload: Payload) -> None:
+    """What a site will not even hand in. Raises NotPermitted: surely not done."""
+    if isinstance(payload, RaiseLevel):
+        raise NotPermitted("the level is raised at a zone, which knows what every voter can apply")
 
 
 def decision_key(operation: OperationId) -> bytes:

@@ -28,13 +28,28 @@ class Frozen:
         return StateFlush(self.changes, (self.index, self.term), self.local)
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The state as of one entry, as far as it is in memory: these records over those on disk.
+
+    Those on disk stay this moment's as long as `last_frozen_index` is the state's.
+    """
+
+    index: int
+    term: int
+    above: Mapping[bytes, bytes | None]
+    last_frozen_index: int
+
+
 class State:
     """A `Records` that can be changed at the top and written back from below."""
 
     def __init__(self, store: StateStore) -> None:
         self._store = store
         self.index, self.term = store.applied()
-        self.flushed_index = self.index
+        self.flushed_index, self.flushed_term = self.index, self.term
+        self.last_frozen_index = self.index
+        """Of the latest write-back that was begun."""
         self._dirty = Layer()
         self._local: dict[bytes, bytes | None] = {}
         self._frozen: Frozen | None = None
@@ -79,13 +94,15 @@ class State:
         """Take what is dirty out, at an entry boundary, to be written back. Call `thaw` once it is durable."""
         assert self._frozen is None, f"a write-back at {self.index} while one is under way"
         self._frozen = Frozen(self._dirty, self._local, self.index, self.term)
+        self.last_frozen_index = self.index
         self._dirty, self._local, self.dirty_bytes = Layer(), {}, 0
         return self._frozen
 
     def thaw(self) -> int:
         """The write-back is durable and readable: the frozen layer may go. Returns its index."""
         assert self._frozen is not None, "no write-back is under way"
-        self.flushed_index, self._frozen = self._frozen.index, None
+        self.flushed_index, self.flushed_term = self._frozen.index, self._frozen.term
+        self._frozen = None
         return self.flushed_index
 
     def refreeze(self) -> None:
@@ -98,12 +115,19 @@ class State:
 
     def replaced(self, index: int, term: int) -> None:
         """The store below was replaced as a whole, at `index`: every layer above it is void, but the local table."""
-        self._dirty, self._frozen, self.dirty_bytes = Layer(), None, 0
-        self.index, self.term, self.flushed_index = index, term, index
+        assert self._frozen is None, f"the state is replaced at {index} while a write-back is under way"
+        self._dirty, self.dirty_bytes = Layer(), 0
+        self.index, self.term = index, term
+        self.flushed_index, self.flushed_term, self.last_frozen_index = index, term, index
 
-    def snapshot(self) -> Iterator[tuple[bytes, bytes]]:
-        """All records as they are now, however the state moves on meanwhile; while it is read nothing may be
-        flushed."""
-        above = Layer() if self._frozen is None else Layer(self._frozen.changes)
+    def moment(self) -> Moment:
+        """What is in memory of the state as it is now, however it moves on meanwhile."""
+        above: dict[bytes, bytes | None] = {}
+        if self._frozen is not None:
+            above.update(self._frozen.changes)
         above.update(self._dirty)
-        return Overlay(self._store, above).scan(b"")
+        return Moment(self.index, self.term, above, self.last_frozen_index)
+
+    def local_above(self) -> dict[bytes, bytes | None]:
+        """The changes of the local table that are not on disk yet."""
+        return {**(self._frozen.local if self._frozen is not None else {}), **self._local}

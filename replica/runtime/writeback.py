@@ -33,6 +33,11 @@ class WriteBack:
         self._ended = trio.Event()
         self._ended.set()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a write-back is under way."""
+        return not self._ended.is_set()
+
     async def run(self) -> None:
         """Freeze the dirty layer and wait until it is durable; where the disk is full, take it back for another time.
 

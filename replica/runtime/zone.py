@@ -8,40 +8,49 @@ than a dead one.
 from __future__ import annotations
 
 import random
-import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import trio
 
 from replica.cases import queries
+from replica.cases.commands import Payload, RaiseLevel
 from replica.cases.machine import apply
 from replica.cases.operations import OperationId
 from replica.cases.verdicts import Effects
-from replica.config import ZoneConfig
-from replica.errors import RemoteProtocolError
+from replica.config import ZoneConfig, ZonePeer
+from replica.errors import NotAvailable, NotPermitted, RemoteProtocolError
 from replica.offline import events as site_events
 from replica.offline.core import SiteCore
 from replica.raft import events as raft_events
 from replica.raft.core import Raft
 from replica.raft.messages import Message
-from replica.raft.ready import Ready, Standing
+from replica.raft.ready import ReadConfirmed as Confirmed
+from replica.raft.ready import Install, Ready, Refusal, Refused, Standing, Transferred
 from replica.raft.types import NOBODY, Entry, EntryKind, Membership, RaftConfig, Role
 from replica.runtime.bell import Bell, now_ms, wall_ms
+from replica.runtime.compaction import Compaction
 from replica.runtime.connection import Connection
 from replica.runtime.desk import Desk, ForgetfulJournal, desk_config
+from replica.runtime.directory import Directory
 from replica.runtime.disk import Disk
 from replica.runtime.feed import Feed
-from replica.runtime.ingress import Ingress
+from replica.runtime.inbox import Inbox
+from replica.runtime.ingress import Ingress, Waiting
+from replica.runtime.learning import Digests
 from replica.runtime.links import Links
+from replica.runtime.outside import REAL, Outside
+from replica.runtime.requests import Answered, Requests, error_of
 from replica.runtime.saving import Saving
 from replica.runtime.service import Service
+from replica.runtime.snapshots import SnapshotMessage, Snapshots
 from replica.runtime.state import State
 from replica.runtime.writeback import WriteBack
 from replica.storage import Store
 from replica.wire import FROM_SITE, Identity, Peer, decode, encode
-from replica.wire.feed import Follow, Hint, Submit
+from replica.wire.feed import Behind, ConfirmRead, Follow, Hint, ReadConfirmed, Submit, ZoneAt, Zones
 from replica.wire.operation_codec import batch, decode_batch, decode_operation, encode_effects
+from replica.wire.snapshot import FromReceiver
 
 FULL_RETRY_S = 0.5
 FLUSH_RETRY_S = 0.01
@@ -50,36 +59,79 @@ FLUSH_RETRY_S = 0.01
 class ZoneNode:
     """One voter. `run` serves until cancelled or until something in it fails."""
 
-    def __init__(self, config: ZoneConfig, me: Identity, store: Store, disk: Disk, log: Any) -> None:
+    def __init__(
+        self, config: ZoneConfig, me: Identity, store: Store, disk: Disk, log: Any, outside: Outside = REAL
+    ) -> None:
         self.config = config
+        self._me = me
+        self._outside = outside
         self.log = log
         self.number = config.zone.number
         self._disk = disk
         self._store = store
         self._bell = Bell()
         self._inbox: list[raft_events.Event] = []
-        self._tokens = 0
+        self._room = trio.lowlevel.ParkingLot()
+        self.requests = Requests(self.step)
         self.state = State(store.state)
         self._write_back = WriteBack(self.state, disk)
         self.ingress = Ingress(self.state, config.limits.waiting_operations)
         self.feed = Feed(self.state, config.limits.feed_ring_bytes, config.timing.feed_interval_ms, log)
-        self.links = Links(config, me, self, log)
-        self._saving = Saving(disk.write_log)
+        self.links = Links(config, me, self, log, outside)
+        self._saving = Saving(disk.write_log, lambda token: self.snapshots.prepared_as(token))
+        self._after_install: list[Entry] = []
+        """Committed, and to be applied to the state that is being put in place."""
         self.raft = Raft(
             raft_config(config),
             store.log.hard_state(),
             store.log,
             self.state.index,
-            random.Random(secrets.randbits(64)),
+            random.Random(int.from_bytes(outside.random_bytes(8), "big")),
             now_ms(),
         )
+        self.snapshots = Snapshots(
+            self.raft,
+            self.state,
+            store,
+            outside,
+            config.limits,
+            log,
+            link=self.links.link,
+            step=self.step,
+            written_back=self._write_back.finish,
+        )
+        self.feed.shipper = self.snapshots.shipper
+        self.compaction = Compaction(self.raft, store.log, disk.write_log, config.limits.log_keep_mib << 20)
         self.standing = Standing(self.raft.role, self.raft.leader, self.raft.term)
         self.storage_full = False
+        self._proposed: dict[int, list[Waiting]] = {}
+        self._full_at = -1
+        """The commit index at which the log took no more; it does once more is committed."""
+        self._leads_from = 0
+        """A leader's first entry: once it is applied, the state tells what is on its way already."""
+        self._saving_since: int | None = None
+        self._unload_again_ms = 0
+        self._stood = trio.Event()
+        self._sites: set[Connection] = set()
+        self.digests = Digests(self.state.index, queries.digest(self.state))
+        self.directory = Directory.of(config.zones)
+        self._known: tuple[object, ...] = ()
+        self.removed = False
+        """This zone's removal is agreed: it serves nothing any more."""
+        self.graceful = True
+        """Whether leadership is handed over before this node's tasks end. A test of a crash says no."""
         self._save_again = Bell()
         self.elections = 0
         self.desk = self._open_desk()
         self.desk.step(site_events.LineUp(now_ms(), self.number))
-        self.service = Service(self.desk, lambda: self.state, lambda: (self.state.index, self.state.term))
+        self.service = Service(
+            self.desk,
+            lambda: self.state,
+            lambda: (self.state.index, self.state.term),
+            self.confirm_read,
+            self._check,
+        )
+        self.know()
 
     def _open_desk(self) -> Desk:
         """The desk of this zone's own callers (docs/decisions/0004): a new life, with what the state knows of the
@@ -91,7 +143,7 @@ class ZoneNode:
             latest = (current, queries.last_number(self.state, name, current))
         core = SiteCore(
             site=name,
-            incarnation=secrets.token_bytes(16),
+            incarnation=self._outside.random_bytes(16),
             base=self.state,
             applied=(self.state.index, self.state.term),
             journal=(),
@@ -118,22 +170,50 @@ class ZoneNode:
         self._inbox += [raft_events.Received(now, message) for message in messages if message.to == self.number]
         self._bell.ring()
 
+    async def until_room(self) -> None:
+        """Wait until the loop has looked at what came: a zone that says more than that is not read meanwhile."""
+        while len(self._inbox) >= self.config.limits.inbox_messages:
+            await self._room.park()
+
+    def step(self, event: raft_events.Event) -> None:
+        """An event for the log's core, with the loop's next turn."""
+        self._inbox.append(event)
+        self._bell.ring()
+
     def submit(self, encoded: Sequence[bytes], hint: Callable[[OperationId, str], None] | None = None) -> None:
         """Operations from a site, from another zone or from our own desk: into the next entry, or on to the leader.
 
         Raises RemoteProtocolError for bytes that are no operation; none of them is taken then.
         """
         # Decoded at the door where they come in: one bad site must not break the link between two zones.
-        operations = [decode_operation(one) for one in encoded]
-        leader = self.raft.leader
-        if leader == self.number:
-            for operation, one in zip(operations, encoded, strict=True):
-                why = self.ingress.offer(operation, one)
-                if why is not None and hint is not None:
-                    hint(operation.id, why)
+        arrived = [Waiting(decode_operation(one), one, hint) for one in encoded]
+        if self.leads and self._may_judge:
+            for waiting in arrived:
+                _tell(waiting, self.ingress.offer(waiting))
             self._bell.ring()
-        elif leader != NOBODY:
-            self.links.forward(leader, encoded)
+        elif self.leads or not self._forward(encoded):
+            for waiting in arrived:
+                _tell(waiting, self.ingress.hold(waiting))
+
+    def _forward(self, encoded: Sequence[bytes]) -> bool:
+        """Pass operations on towards the leader; whether there was anybody to pass them to."""
+        leader = self.raft.leader
+        if leader == NOBODY and self.removed:
+            # Nobody tells a removed zone who leads; any of the others knows.
+            leader = next(iter(self.links.connected), NOBODY)
+        return leader not in (NOBODY, self.number) and self.links.forward(leader, encoded)
+
+    def _release(self) -> None:
+        """What was held goes where it can: into the log, or on to who leads."""
+        if self.leads and self._may_judge:
+            for waiting in self.ingress.release():
+                _tell(waiting, self.ingress.offer(waiting))
+        elif not self.leads and len(self.ingress) and self._forward([]):
+            self._forward([waiting.encoded for waiting in self.ingress.release()])
+
+    @property
+    def _may_judge(self) -> bool:
+        return self.state.index >= self._leads_from
 
     async def serve_site(self, connection: Connection, peer: Peer) -> None:
         """Feed a site, and take its operations, until its connection ends."""
@@ -143,26 +223,74 @@ class ZoneNode:
         follow = decode(frames[0], FROM_SITE)
         if not isinstance(follow, Follow):
             raise RemoteProtocolError("a site says first where it stands")
+        if self.removed:
+            connection.post(encode(Behind("this zone was removed from the cluster")))
+            with trio.move_on_after(1):
+                await connection.until_below(0)
+            return
         self.log.info("site-follows", site=peer.node_id, index=follow.index)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.feed.serve, connection, follow)
-            self._take(frames[1:], connection, peer)
-            while frames := await connection.receive():
-                self._take(frames, connection, peer)
-            nursery.cancel_scope.cancel()
+        connection.post(encode(self._zones()))
+        self._sites.add(connection)
+        inbox = Inbox[FromReceiver]()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.feed.serve, connection, follow, inbox)
+                self._take(frames[1:], connection, inbox)
+                while frames := await connection.receive():
+                    self._take(frames, connection, inbox)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._sites.discard(connection)
 
-    def _take(self, frames: Sequence[bytes], connection: Connection, peer: Peer) -> None:
+    def _take(self, frames: Sequence[bytes], connection: Connection, inbox: Inbox[FromReceiver]) -> None:
         for payload in frames:
             message = decode(payload, FROM_SITE)
-            if not isinstance(message, Submit):
-                raise RemoteProtocolError("a site says only once where it stands")
-            self.submit(message.operations, lambda name, why: connection.post(encode(Hint(name, why))))
+            match message:
+                case Submit():
+                    self.submit(message.operations, lambda name, why: connection.post(encode(Hint(name, why))))
+                case ConfirmRead():
+                    self._confirm_for(connection, message.number)
+                case Follow():
+                    raise RemoteProtocolError("a site says only once where it stands")
+                case _:
+                    inbox.put(message)
+
+    def _confirm_for(self, connection: Connection, number: int) -> None:
+        def done(answer: Answered) -> None:
+            match answer:
+                case Confirmed(index=index):
+                    connection.post(encode(ReadConfirmed(number, index)))
+                case Refused():
+                    error = error_of(answer)
+                    retry_ms = getattr(error, "retry_after_ms", 0)
+                    connection.post(encode(ReadConfirmed(number, 0, str(error), retry_ms)))
+
+        self.requests.put(lambda token: raft_events.ReadRequested(now_ms(), token), done)
+
+    async def confirm_read(self) -> int:
+        """From which index on a read asked now may be answered. Raises NotAvailable, Overloaded: surely not read."""
+        answer = await self.requests.ask(lambda token: raft_events.ReadRequested(now_ms(), token))
+        if isinstance(answer, Refused):
+            raise error_of(answer)
+        assert isinstance(answer, Confirmed), f"a read was answered with {answer}"
+        return answer.index
+
+    def compare(self, peer: int, index: int, digest: str) -> None:
+        """A learner has told its digest."""
+        same = self.digests.same(index, digest)
+        if self.leads and same is not None:
+            self.step(raft_events.LearnerCompared(now_ms(), peer, index, same))
 
     def found(self, peer: int) -> None:
         self._inbox.append(raft_events.PeerFound(now_ms(), peer))
         self._bell.ring()
 
+    def take_snapshot(self, peer: int, message: SnapshotMessage) -> None:
+        """What another zone says about a state on its way."""
+        self.snapshots.take(peer, message)
+
     def lost(self, peer: int) -> None:
+        self.snapshots.lost(peer)
         self._inbox.append(raft_events.PeerLost(now_ms(), peer))
         self._bell.ring()
 
@@ -175,48 +303,103 @@ class ZoneNode:
             self._turn()
 
     def _turn(self) -> None:
+        self._unload(now_ms())
         inbox, self._inbox = self._inbox, []
+        self._room.unpark_all()
         for event in inbox:
             self.raft.step(event)
         now = now_ms()
         if now >= self.raft.deadline_ms:
             self.raft.step(raft_events.Tick(now))
-        if self.raft.role is Role.LEADER:
+        self._release()
+        if self.leads:
             self._propose(now)
         while self.raft.has_ready():
             self._carry_out(self.raft.ready())
-        self._saving.start(self._saved)
+        if self._saving.start(self._saved, may_install=not self._write_back.busy):
+            self._saving_since = now
 
     def _propose(self, now: int) -> None:
+        if self.raft.transferring or self.raft.commit_index <= self._full_at:
+            return  # what waits is for the next leader, or for when more is committed
         while taken := self.ingress.take():
-            self._tokens += 1
+            token = self.requests.token()
+            self._proposed[token] = taken
             data = batch(wall_ms(), queries.feature_level(self.state), [one.encoded for one in taken])
-            self.raft.step(raft_events.Propose(now, self._tokens, data))
+            self.raft.step(raft_events.Propose(now, token, data))
+
+    def _settle(self, ready: Ready) -> None:
+        """What became of proposals and requests."""
+        for accepted in ready.accepted:
+            self._proposed.pop(accepted.token, None)
+        for refused in reversed(ready.refused):
+            taken = self._proposed.pop(refused.token, None)
+            if taken is not None:
+                self.ingress.put_back(taken)
+                if refused.reason is Refusal.OVERLOADED:
+                    self._full_at = self.raft.commit_index
+                self.log.warning("proposal-refused", reason=refused.reason.value)
+        self.requests.take(ready)
+
+    def _unload(self, now: int) -> None:
+        """A leader whose disk is full or does not answer hands over to one whose disk does (D4, D7)."""
+        if not self.leads or self.raft.transferring or now < self._unload_again_ms:
+            return
+        stall_ms = self.config.timing.disk_stall_ms or self.config.timing.election_timeout_ms
+        stalled_ms = now - self._saving_since if self._saving_since is not None else 0
+        if not self.storage_full and stalled_ms <= stall_ms:
+            return
+        self._unload_again_ms = now + self.raft.election_timeout_ms
+        self.log.warning("leader-disk", full=self.storage_full, stalled_ms=stalled_ms)
+        self.requests.put(lambda token: raft_events.TransferRequested(now, token), self._unloaded)
+
+    def _unloaded(self, answer: Answered) -> None:
+        if isinstance(answer, Refused):
+            self.log.warning("hand-over-refused", reason=str(error_of(answer)))
 
     def _carry_out(self, ready: Ready) -> None:
         for note in ready.notes:
             self.log.info(note.what, **dict(note.facts))
         self.links.post(ready.send_now)
         self.links.post(self._saving.add(ready))
-        for refused in ready.refused:
-            self.ingress.new_term()
-            self.log.warning("proposal-refused", reason=refused.reason.value)
+        self._settle(ready)
+        self.snapshots.take_ready(ready)
+        if ready.membership is not None:
+            self.know()
         if ready.standing is not None:
             self._stand(ready.standing)
-        for entry in ready.committed:
-            self._apply(entry)
+        if self._saving.install_waits:
+            self._after_install += ready.committed
+        else:
+            for entry in ready.committed:
+                self._apply(entry)
         if ready.committed or ready.standing is not None:
             self.beat()
 
     def _saved(self, problem: Exception | None) -> None:
         self.storage_full = problem is not None
+        self._saving_since = None
         if problem is not None:
             self._save_again.ring()
             return
         number, messages = self._saving.finish()
+        if self._saving.installed is not None:
+            self._replace(self._saving.installed)
         self.links.post(messages)
         self._inbox.append(raft_events.Persisted(now_ms(), number))
         self._bell.ring()
+
+    def _replace(self, install: Install) -> None:
+        """The snapshot is the state now, durably: everything built on the old one begins anew."""
+        self.state.replaced(install.index, install.term)
+        self.digests.note(install.index, queries.digest(self.state))
+        self.feed.replaced()
+        self.desk.step(site_events.Replaced(now_ms(), install.index, install.term))
+        self.service.replaced()
+        self.snapshots.installed(install.token)
+        entries, self._after_install = self._after_install, []
+        for entry in entries:
+            self._apply(entry)
 
     async def save_again_for_ever(self) -> None:
         """While the disk is full: try the same save again every so often. Nothing is acknowledged meanwhile."""
@@ -228,9 +411,15 @@ class ZoneNode:
     def _stand(self, standing: Standing) -> None:
         if standing.term != self.standing.term or standing.leader != self.standing.leader:
             self.ingress.new_term()
+            self._full_at = -1
+            self._leads_from = self.raft.last_index if standing.role is Role.LEADER else 0
         if standing.leader != NOBODY and standing.leader != self.standing.leader:
             self.elections += 1
         self.standing = standing
+        self._stood.set()
+        self._stood = trio.Event()
+        self.know()
+        self._bell.ring()
         self.tell_time()
         self.log.info("standing", role=standing.role.value, leader=standing.leader, term=standing.term)
 
@@ -241,6 +430,9 @@ class ZoneNode:
         if entry.kind is EntryKind.DATA:
             effects = apply(self.state, decode_batch(entry.data), entry.index, entry.term)
         self.state.advance(effects.changes, entry.index, entry.term)
+        self.digests.note(entry.index, queries.digest(self.state))
+        if entry.index == self._leads_from:
+            self._bell.ring()
         self.feed.add(effects, encode_effects(effects))
         self.desk.step(site_events.Arrived(now_ms(), effects))
         self.service.arrived(effects)
@@ -261,12 +453,106 @@ class ZoneNode:
         while True:
             await trio.sleep(self.config.timing.feed_interval_ms / 1000)
             self.tell_time()
+            self.know()
+            self._leave_if_removed()
+            if self.number in self.raft.membership.learners and self.standing.leader != NOBODY:
+                self.links.tell_digest(self.standing.leader, self.state.index, self.digests.latest)
+            if len(self.ingress):
+                self._bell.ring()
             self.beat()
 
     def tell_time(self) -> None:
         """The leader's clock to the other zones, whose sites go by it too."""
         if self.leads:
             self.links.tell_time(self.standing.term, wall_ms())
+
+    # ------------------------------------------------------------------ who belongs to the cluster
+
+    def know(self) -> None:
+        """Look at the membership: whom to be linked with, and what to tell the sites."""
+        now = self.raft.membership
+        kept = tuple(view.peer for view in self.raft.progress)
+        known = (now, kept, self.removed)
+        if known == self._known:
+            return
+        self._known = known
+        before, self.directory = self.directory, directory_of(now, self.config)
+        self.links.follow(() if self.removed else self._peers(now, kept))
+        if self.directory != before:
+            told = encode(self._zones())
+            for site in self._sites:
+                site.post(told)
+
+    def _peers(self, now: Membership, kept: Sequence[int]) -> Iterator[ZonePeer]:
+        """The members, and those that are still told that they are none any more."""
+        configured = {peer.number: peer for peer in self.config.zones}
+        numbers = {*now.voters, *now.outgoing, *now.learners, *kept}
+        if self.number not in numbers:
+            # Not a member yet, as far as the log here says: the others are those it was told to join.
+            numbers |= {zone.number for zone in self.directory.zones if not zone.retired}
+            numbers |= configured.keys() - {zone.number for zone in self.directory.zones if zone.retired}
+        for number in sorted(numbers - {self.number}):
+            listed = self.directory.numbered(number)
+            if number in configured:
+                yield configured[number]
+            elif listed is not None:
+                yield ZonePeer(number, listed.name, listed.address, listed.priority)
+            else:
+                self.log.error("zone-without-address", number=number)
+
+    def _zones(self) -> Zones:
+        zones = (ZoneAt(zone.number, zone.name, zone.address, zone.retired) for zone in self.directory.zones)
+        return Zones(tuple(zones), self.directory.generation)
+
+    def _leave_if_removed(self) -> None:
+        """Once this zone's removal is committed it has nothing to say any more."""
+        now, listed = self.raft.membership, self.directory.numbered(self.number)
+        member = self.number in now.voters | now.outgoing | now.learners
+        committed = self.raft.commit_index >= self.raft.membership_index
+        removed = not member and committed and listed is not None and listed.retired
+        if removed and not self.removed:
+            self._release()
+            self.removed = True
+            self.log.warning("removed", zone=self.config.zone.name)
+            goodbye = encode(Behind("this zone was removed from the cluster"))
+            for site in self._sites:
+                site.post(goodbye)
+
+    def _check(self, payload: Payload) -> None:
+        """What this zone will not even hand in. Raises NotAvailable, NotPermitted: surely not done."""
+        if self.removed:
+            raise NotAvailable("this zone was removed from the cluster: ask another")
+        if isinstance(payload, RaiseLevel):
+            self._check_level(payload.level)
+
+    def _check_level(self, level: int) -> None:
+        """A level is raised once every zone that gets the log can apply it: the others would stop at the next entry."""
+        now = self.raft.membership
+        levels = {self.number: self._me.levels, **self.links.levels}
+        for number in sorted(now.voters | now.outgoing | now.learners):
+            listed = self.directory.numbered(number)
+            name = listed.name if listed is not None else str(number)
+            if number not in levels:
+                raise NotPermitted(f"{name} has not been met yet: what levels it can apply is not known")
+            if levels[number][1] < level:
+                raise NotPermitted(f"{name} can apply level {levels[number][1]} at most, not {level}: upgrade it first")
+
+    async def until_another_leads(self) -> None:
+        """Wait until this zone knows of a leader that it is not."""
+        while self.standing.leader in (NOBODY, self.number):
+            await self._stood.wait()
+
+    async def hand_over(self) -> None:
+        """Before this node ends: let another lead, and answer who waits here. One election timeout at most."""
+        self.desk.shut()
+        with trio.move_on_after(self.raft.election_timeout_ms / 1000):
+            if self.leads and self.graceful:
+                answer = await self.requests.ask(lambda token: raft_events.TransferRequested(now_ms(), token))
+                if isinstance(answer, Transferred) and answer.ok:
+                    await self.until_another_leads()
+            if self.graceful:
+                await self.desk.until_idle()
+                await self.links.until_sent()
 
     async def flush_for_ever(self) -> None:
         """Write the applied state back, every so often, off the hot path."""
@@ -277,9 +563,10 @@ class ZoneNode:
     @property
     def _may_flush(self) -> bool:
         # Flushed index <= durable log index, always: a leader may commit, by the others' disks, what its own has not
-        # synced, and a state that is ahead of its own log could not be built upon after a crash. And a site that is
-        # just reading the state whole must find one moment of it.
-        return self.raft.stable_index >= self.state.index and not self.feed.transfers
+        # synced, and a state that is ahead of its own log could not be built upon after a crash. And a state that is
+        # about to take the place of this one must not meet a write-back of it.
+        quiet = self.snapshots.fetcher.quiet or self._saving.install_waits
+        return self.raft.stable_index >= self.state.index and not quiet
 
     async def flush_at_the_end(self) -> None:
         """Answer who still waits, and write back all that was applied: a stopped store then shows it."""
@@ -292,15 +579,33 @@ class ZoneNode:
         if self._may_flush:
             await self._write_back.run()
             self.desk.step(site_events.Flushed(now_ms(), self.state.flushed_index))
+            shipper = self.snapshots.shipper
+            self.compaction.run(self.state.flushed_index, shipper.sending_index, shipper.snapshot_bytes)
+        if self._saving.install_waits:
+            self._bell.ring()  # it may wait for the end of a write-back
 
 
 def raft_config(config: ZoneConfig) -> RaftConfig:
     """The core's configuration out of the file's."""
     return RaftConfig(
         node=config.zone.number,
-        membership=Membership(frozenset(peer.number for peer in config.zones)),
+        membership=Membership(frozenset(peer.number for peer in config.zones if config.is_listed)),
         election_timeout_ms=config.timing.election_timeout_ms,
+        election_timeout_most_ms=config.timing.election_timeout_most_ms or 4 * config.timing.election_timeout_ms,
         heartbeat_interval_ms=config.timing.heartbeat_interval_ms,
         priority={peer.number: peer.priority for peer in config.zones},
+        priority_patience_ms=config.timing.priority_patience_ms,
+        lease_reads=config.reads.lease_reads,
+        clock_drift_permille=config.reads.clock_drift_permille,
         max_apply_bytes=512 << 10,
     )
+
+
+def directory_of(membership: Membership, config: ZoneConfig) -> Directory:
+    """The directory in force: the membership's, or the configuration's where none was ever agreed."""
+    return Directory.decode(membership.directory) if membership.directory else Directory.of(config.zones)
+
+
+def _tell(waiting: Waiting, why: str | None) -> None:
+    if why is not None and waiting.hint is not None:
+        waiting.hint(waiting.operation.id, why)

@@ -9,6 +9,7 @@
 
 from replica.storage.contract import (
     Incarnation,
+    Install,
     JournalAppend,
     JournalRecord,
     JournalReplace,
@@ -27,13 +28,25 @@ from replica.storage.contract import (
 )
 from replica.storage.identity import FORMAT_VERSION, Identity
 from replica.storage.memory import MemoryStore
+from replica.storage.snapshot_contract import (
+    CHUNK_BYTES,
+    NO_MEMBERSHIP,
+    Manifest,
+    Receiving,
+    SnapshotStore,
+    Step,
+    hash_chunk,
+)
 from replica.storage.store import LmdbStore, open_store, peek_identity
 from replica.storage.writer import JobQueue, JobWriter, Writer
 
 __all__ = [
+    "CHUNK_BYTES",
     "FORMAT_VERSION",
+    "NO_MEMBERSHIP",
     "Identity",
     "Incarnation",
+    "Install",
     "JobQueue",
     "JobWriter",
     "JournalAppend",
@@ -47,13 +60,18 @@ __all__ = [
     "LogReset",
     "LogSave",
     "LogStore",
+    "Manifest",
     "MemoryStore",
+    "Receiving",
+    "SnapshotStore",
     "StateFlush",
     "StateJob",
     "StateReplaceAll",
     "StateStore",
+    "Step",
     "Store",
     "Writer",
+    "hash_chunk",
     "open_store",
     "peek_identity",
 ]

@@ -20,12 +20,17 @@ from typing import Protocol, Self, TypeAlias
 
 from replica.raft.types import Entry, HardState, Index, LogReader, Term
 from replica.storage.identity import Identity
+from replica.storage.snapshot_contract import SnapshotStore
 
 Incarnation: TypeAlias = bytes
 """16 random bytes: one life of a site's store (OFFLINE_RULES.md, rule 2)."""
 
 MAX_KEY_BYTES = 500
 """The longest state key. LMDB stops at 511; the caller hashes identifiers over 120 bytes, so a longer key is a bug."""
+
+
+CHANGED_BYTES = 16 << 20
+"""How much the record of changed keys may hold: half a million keys."""
 
 
 # --- jobs of the log environment ---
@@ -53,10 +58,34 @@ class LogCompact:
 
 @dataclass(frozen=True, slots=True)
 class LogReset:
-    """Drop every entry: the log begins after `(index, term)`, as after the install of a state as of that entry."""
+    """Drop every entry: the log begins after `(index, term)`, as after the install of a state as of that entry.
+
+    `membership` is the newest membership entry up to `index`, as (its index, its data); None where there was none.
+    """
 
     index: Index
     term: Term
+    membership: tuple[Index, bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Install:
+    """Make the state prepared as `name` the state, and do what `LogReset` does, in one transaction.
+
+    Jobs behind it in the same `commit_log` (a `LogSave` of entries after `index`) are in that transaction, too. Once
+    it has returned, the same `StateStore` reads the new state, and the old one is deleted. The journal is untouched;
+    `hard_state` is written where it is given. A prepared state that is missing, or as of another entry, is refused
+    before anything is written (`StoreError`, `StoreDamaged`).
+
+    The caller sees to it that no write-back is queued or under way. One that comes late all the same, with an applied
+    index below the new one, is refused as a bug (`StateFlush`).
+    """
+
+    name: str
+    index: Index
+    term: Term
+    membership: tuple[Index, bytes] | None = None
+    hard_state: HardState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +111,7 @@ class JournalTrim:
     through: Sequence[tuple[Incarnation, int]]
 
 
-LogJob: TypeAlias = LogSave | LogCompact | LogReset | JournalAppend | JournalReplace | JournalTrim
+LogJob: TypeAlias = LogSave | LogCompact | LogReset | Install | JournalAppend | JournalReplace | JournalTrim
 
 
 # --- jobs of the state environment ---
@@ -90,7 +119,11 @@ LogJob: TypeAlias = LogSave | LogCompact | LogReset | JournalAppend | JournalRep
 
 @dataclass(frozen=True, slots=True)
 class StateFlush:
-    """Changed records (None deletes) with the index and term they are the result of, and changes of the local table."""
+    """Changed records (None deletes) with the index and term they are the result of, and changes of the local table.
+
+    `applied` never goes back: an index below the store's own, or the same index with another term, is a bug
+    (AssertionError, nothing written). So a write-back that was queued before an `Install` cannot spoil the new state.
+    """
 
     changes: Mapping[bytes, bytes | None]
     applied: tuple[Index, Term]
@@ -134,6 +167,23 @@ class LogStore(LogReader, Protocol):
     def hard_state(self) -> HardState:
         """The last hard state saved; `HardState()` where none ever was."""
 
+    def memberships(self) -> tuple[tuple[Index, bytes], ...]:
+        """The membership entries held, oldest first, as (index, data), and before them the last compacted one.
+
+        So that a restart finds the membership in force at every index held without scanning the log. () for a log that
+        never had one.
+        """
+
+    @property
+    def payload_bytes(self) -> int:
+        """How many bytes of data the entries held have."""
+
+    def first_within(self, max_bytes: int) -> Index:
+        """The least index such that the entries from it to the end have at most `max_bytes` of data.
+
+        `last_index() + 1` where not even the last one fits. It costs some twenty reads, however long the log is.
+        """
+
     def commit_hint(self) -> Index:
         """The last commit index saved, 0 where none was. A hint only: the truth is found by Raft."""
 
@@ -150,7 +200,7 @@ class LogStore(LogReader, Protocol):
     def compact(self, through: Index) -> None:
         """`compaction(through)` and all the transactions its job takes."""
 
-    def reset(self, index: Index, term: Term) -> None:
+    def reset(self, index: Index, term: Term, membership: tuple[Index, bytes] | None = None) -> None:
         """Commit one `LogReset`."""
 
 
@@ -190,7 +240,8 @@ class JournalStore(Protocol):
 class StateStore(Protocol):
     """The applied state, its applied index, and a table of local values that are not replicated.
 
-    Every value read is checked; `StoreDamaged` names the key.
+    After an `Install` the same object reads the new state; an open scan goes on in it. Every value read is checked;
+    `StoreDamaged` names the key.
     """
 
     def get(self, key: bytes) -> bytes | None:
@@ -208,6 +259,14 @@ class StateStore(Protocol):
 
     def applied(self) -> tuple[Index, Term]:
         """The log entry the records are the result of; (0, 0) for a new store."""
+
+    def changed_since(self, index: Index) -> frozenset[bytes] | None:
+        """The keys changed or deleted by write-backs after `index`; None where that is no longer known.
+
+        As fine as the write-backs are: one that reaches over `index` counts whole. The record is bounded
+        (`CHANGED_BYTES`), the oldest goes first; a whole state that replaced another, or was installed, begins it anew.
+        Reading all of it takes a tenth of a second: ask in a worker thread.
+        """
 
     def local_get(self, key: bytes) -> bytes | None:
         """As `get`, from the local table."""
@@ -241,6 +300,8 @@ class Store(Protocol):
     def journal(self) -> JournalStore: ...
     @property
     def state(self) -> StateStore: ...
+    @property
+    def snapshots(self) -> SnapshotStore: ...
     @property
     def identity(self) -> Identity:
         """Whose store it is, as recorded in it."""

@@ -5,7 +5,8 @@ The traps of the library are all kept in this file:
 * A write transaction belongs to the thread that began it, and nothing checks that. So `write` takes a function, and
   begins, calls it and commits in one breath; no transaction ever leaves this file's callers as a value to keep.
 * The map is full before the disk is: `write` grows it and tries again. Growing kills every open read transaction, so
-  reads hold a gate, which only growing (and closing) takes from the other side.
+  reads hold a gate, which only growing (and closing) takes from the other side. A copy of the file is a long read: it
+  has a gate of its own, so that growing waits for it and reads do not.
 * A full disk comes as EIO, as a failed disk does. On EIO a probe file tells them apart: a disk on which nothing more
   fits is full (recoverable: nothing was written), one with room is broken, and then no commit is tried again ever,
   since after a failed fsync nobody knows what is on the disk. ENOSPC from an fsync counts as full, too: the pages it
@@ -45,8 +46,12 @@ PROBE_BYTES = 64 << 20
 COMMITS_PER_READER_CHECK = 256
 """A reading process that was killed leaves a slot that keeps old pages alive: looked for every so many commits."""
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DAMAGED = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.CursorFullError, lmdb.InvalidError)
+
+
+class EnvironmentClosed(StoreError):
+    """Read or written after `close`. Where another environment took its place, ask that one."""
 
 
 def open_lmdb(folder: Path, *, read_only: bool, lock: bool, databases: int, map_size: int) -> lmdb.Environment:
@@ -63,8 +68,8 @@ def open_lmdb(folder: Path, *, read_only: bool, lock: bool, databases: int, map_
 class Environment:
     """An open LMDB environment with its named databases.
 
-    `get` and `read` may be called from any thread; `write` from one at a time (a second one waits). After
-    `StorageFailed` every further `write` raises it again. `close` waits for a write in progress.
+    `get`, `read` and `copy` may be called from any thread; `write` from one at a time (a second one waits). After
+    `StorageFailed` every further `write` raises it again. `close` waits for a write or a copy in progress.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class Environment:
         self._read_only = read_only
         self._map_limit = max(map_limit, map_size)
         self._gate = threading.Lock()
+        self._copying = threading.Lock()
         self._writing = threading.Lock()
         self._failure: StorageFailed | None = None
         self._commits = 0
@@ -89,6 +95,10 @@ class Environment:
     def database(self, name: bytes) -> Database:
         """The handle of one of the databases named at opening."""
         return self._databases[name]
+
+    def database_if_any(self, name: bytes) -> Database | None:
+        """As `database`; None where it was not named, as for a store of an older format that is only read."""
+        return self._databases.get(name)
 
     def fixed(self, key: bytes) -> bytes:
         """A record of the main database that is there from creation on: where it is not, its key was damaged."""
@@ -144,21 +154,35 @@ class Environment:
         with self.read() as txn:
             return txn.stat(database)["entries"]
 
+    def copy(self, to: Path) -> None:
+        """Copy the latest commit, without free pages, to a data file in the empty folder `to`. Not synced.
+
+        Reads and writes go on meanwhile; only the map does not grow, and `close` waits. The pages of this one moment
+        are kept for as long as it takes. Raises `StorageFull` (remove what was copied), `StoreDamaged`, `StoreError`.
+        """
+        with self._copying:
+            if self._closed:
+                raise EnvironmentClosed(f"{self.folder}: is closed")
+            try:
+                self._env.copy(str(to), compact=True)
+            except lmdb.Error as problem:
+                raise self._not_copied(problem, to) from problem
+
     def close(self) -> None:
-        with self._writing, self._gate:
+        with self._writing, self._copying, self._gate:
             if not self._closed:
                 self._closed = True
                 self._env.close()
 
     def _write_once(self, work: Callable[[Transaction], T]) -> T:
         if self._closed:
-            raise StoreError(f"{self.folder}: is closed")
+            raise EnvironmentClosed(f"{self.folder}: is closed")
         with self._env.begin(write=True) as txn:
             return work(txn)
 
     def _begin_read(self) -> Transaction:
         if self._closed:
-            raise StoreError(f"{self.folder}: is closed")
+            raise EnvironmentClosed(f"{self.folder}: is closed")
         try:
             return self._env.begin()
         except lmdb.MapResizedError:  # another process, the store's owner, has grown the map
@@ -170,7 +194,7 @@ class Environment:
         if size >= self._map_limit:
             raise StorageFull(f"{self.folder}: the map of {size} bytes is full and may not grow further")
         try:
-            with self._gate:
+            with self._copying, self._gate:
                 self._env.set_mapsize(min(size * 2, self._map_limit))
         except lmdb.Error as problem:
             raise StorageFull(f"{self.folder}: the map of {size} bytes is full and cannot grow: {problem}") from problem
@@ -188,12 +212,22 @@ class Environment:
             return StoreDamaged(f"{self.folder}/data.mdb", f"its structure is damaged: {problem}")
         return StoreError(f"{self.folder}: cannot be read: {problem}")
 
+    def _not_copied(self, problem: lmdb.Error, to: Path) -> StoreError:
+        """The copy is at fault, not what is copied. A direct write that was cut short by a quota goes on at a place
+        that is no block's, and is then told EINVAL."""
+        code = getattr(problem, "code", 0)
+        if code in FULL or (code in (errno.EIO, errno.EINVAL) and disk_is_full(to)):
+            return StorageFull(f"{to}: the disk is full: {problem}")
+        if isinstance(problem, _DAMAGED):
+            return StoreDamaged(f"{self.folder}/data.mdb", f"its structure is damaged: {problem}")
+        return StoreError(f"{self.folder}: cannot be copied to {to}: {problem}")
+
     def _not_written(self, problem: lmdb.Error) -> StoreError:
         """What a failed transaction means. LMDB has aborted it: the last commit stands."""
         if isinstance(problem, _DAMAGED):
             return StoreDamaged(f"{self.folder}/data.mdb", f"its structure is damaged: {problem}")
         code = getattr(problem, "code", 0)  # the library's own complaints carry none
-        if code in _FULL or (code == errno.EIO and disk_is_full(self.folder)):
+        if code in FULL or (code == errno.EIO and disk_is_full(self.folder)):
             return StorageFull(f"{self.folder}: the disk is full: {problem}")
         self._failure = StorageFailed(f"{self.folder}: a commit failed, what is on the disk is unknown: {problem}")
         return self._failure
@@ -205,11 +239,11 @@ def disk_is_full(folder: Path) -> bool:
     try:
         fd = os.open(probe, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     except OSError as problem:
-        return problem.errno in _FULL
+        return problem.errno in FULL
     try:
         os.posix_fallocate(fd, 0, PROBE_BYTES)
     except OSError as problem:
-        return problem.errno in _FULL
+        return problem.errno in FULL
     else:
         return False
     finally:

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from replica.errors import StoreDamaged, StoreError
 from replica.storage.records import Kind, seal, unseal
 
-FORMAT_VERSION = 1
-"""Of the layout of both environments. Higher numbers are refused, lower ones will be converted."""
+FORMAT_VERSION = 2
+"""Of the layout of both environments. Higher numbers are refused, lower ones are converted (upgrading.py)."""
 
 IDENTITY_KEY = b"@identity"
 
@@ -76,8 +76,11 @@ def check_same_node(found: Identity, expected: Identity, where: str) -> None:
 
 
 def check_same_store(log: Identity, state: Identity, where: str) -> None:
-    """Raise `StoreError` where the two environments of one folder come from different stores."""
-    if log != state:
+    """Raise `StoreError` where the two environments of one folder come from different stores.
+
+    Their formats may differ: an upgrade converts one after the other.
+    """
+    if replace(log, format_version=FORMAT_VERSION) != replace(state, format_version=FORMAT_VERSION):
         raise StoreError(
             f"{where}: log and state are from different stores:"
             f" log of {log} with store id {log.store_id}, state of {state} with store id {state.store_id}"

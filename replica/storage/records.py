@@ -36,6 +36,11 @@ class Kind(Enum):
     STATE = b"state record"
     LOCAL = b"local value"
     APPLIED = b"applied"
+    MEMBERSHIP = b"membership"
+    POINTER = b"state folder"
+    CHANGED = b"changed keys"
+    REACH = b"changed reach"
+    MANIFEST = b"manifest"
 
 
 _BEGUN = {kind: blake2b(digest_size=SUM_BYTES, person=kind.value) for kind in Kind}
@@ -87,26 +92,44 @@ def key_number(key: bytes) -> int:
 
 # --- fixed layouts ---
 
-_ENTRY = Struct(">QB")  # term, kind; LMDB keeps the length of the data, and the sum covers all of it
+_ENTRY = Struct(">QBQ")
+"""Term, kind with `_COUNTED`, and how many bytes of data the log has up to and including this entry. LMDB keeps the
+length of the data, and the sum covers all of it."""
+_ENTRY_1 = Struct(">QB")
+"""As release 1 wrote it."""
+_COUNTED = 0x80
 _HARD_STATE = Struct(">QQB")
 _PAIR = Struct(">QQ")
-_COUNTER = Struct(">QQQ")
+_TRIPLE = Struct(">QQQ")
 
 
-def encode_entry(entry: Entry) -> bytes:
-    """The sealed value of an entry, to be stored under its index."""
-    return seal(Kind.ENTRY, number_key(entry.index), _ENTRY.pack(entry.term, entry.kind) + entry.data)
+def encode_entry(entry: Entry, end_bytes: int) -> bytes:
+    """The sealed value of an entry, to be stored under its index.
+
+    `end_bytes` counts the data of this entry and of all before it, from where the count began. It only ever serves as
+    the difference of two of them: what lies between two entries is known without reading what lies between.
+    """
+    return seal(
+        Kind.ENTRY, number_key(entry.index), _ENTRY.pack(entry.term, entry.kind | _COUNTED, end_bytes) + entry.data
+    )
 
 
 def decode_entry(index: Index, sealed: bytes) -> Entry:
     """Raises `StoreDamaged` naming `(index, term)`, with the term as it is readable now."""
+    return decode_counted_entry(index, sealed)[0]
+
+
+def decode_counted_entry(index: Index, sealed: bytes) -> tuple[Entry, int | None]:
+    """The entry and its `end_bytes`; None for one that release 1 wrote. Raises as `decode_entry` does."""
     term = int.from_bytes(sealed[SUM_BYTES : SUM_BYTES + 8], "big")
     name = f"log entry ({index}, {term})"
     body = unseal(Kind.ENTRY, number_key(index), sealed, name)
-    kind = body[8]
+    kind = body[8] & ~_COUNTED
     if kind not in EntryKind._value2member_map_:
         raise StoreError(f"{name}: its kind {kind} is not known to this release: use a newer one")
-    return Entry(index, term, EntryKind(kind), body[_ENTRY.size :])
+    if body[8] == kind:
+        return Entry(index, term, EntryKind(kind), body[_ENTRY_1.size :]), None
+    return Entry(index, term, EntryKind(kind), body[_ENTRY.size :]), _ENTRY.unpack_from(body)[2]
 
 
 def encode_hard_state(key: bytes, hard: HardState) -> bytes:
@@ -138,9 +161,22 @@ def decode_number(kind: Kind, key: bytes, sealed: bytes, name: str) -> int:
 
 def encode_counter(key: bytes, counter: tuple[int, int, int]) -> bytes:
     """Of one incarnation: its place in the order of openings, its last seq, the journal position of that."""
-    return seal(Kind.INCARNATION, key, _COUNTER.pack(*counter))
+    return seal(Kind.INCARNATION, key, _TRIPLE.pack(*counter))
 
 
 def decode_counter(key: bytes, sealed: bytes, name: str) -> tuple[int, int, int]:
-    order, last_seq, position = _COUNTER.unpack(unseal(Kind.INCARNATION, key, sealed, name))
+    order, last_seq, position = _TRIPLE.unpack(unseal(Kind.INCARNATION, key, sealed, name))
     return order, last_seq, position
+
+
+def encode_floor(key: bytes, floor: tuple[int, int, int]) -> bytes:
+    """Where the log begins: (index, term) of the entry before the first one, and its `end_bytes`."""
+    return seal(Kind.FLOOR, key, _TRIPLE.pack(*floor))
+
+
+def decode_floor(key: bytes, sealed: bytes) -> tuple[int, int, int]:
+    body = unseal(Kind.FLOOR, key, sealed, "log floor")
+    if len(body) == _PAIR.size:  # as release 1 wrote it
+        return (*_PAIR.unpack(body), 0)
+    index, term, end_bytes = _TRIPLE.unpack(body)
+    return index, term, end_bytes

@@ -11,11 +11,15 @@ Left out: caching and the unflushed part (the runtime reads its dirty records be
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from replica.raft.types import Index, Term
+from replica.storage import changed
+from replica.storage.changed import CHANGED, REACH_KEY, initial_reach
 from replica.storage.contract import MAX_KEY_BYTES, StateFlush, StateJob, StateReplaceAll
-from replica.storage.environment import MAIN, Environment
+from replica.storage.environment import MAIN, Environment, EnvironmentClosed
 from replica.storage.records import Kind, decode_pair, encode_pair, seal, unseal
 
 if TYPE_CHECKING:
@@ -29,20 +33,58 @@ SCAN_RECORDS = 1000
 SCAN_BYTES = 1 << 20
 """One portion of a scan: it ends after this many records or bytes, whichever comes first."""
 
+T = TypeVar("T")
+
 
 def initial_state_records() -> dict[bytes, bytes]:
     """What a new state environment holds."""
-    return {APPLIED_KEY: encode_pair(Kind.APPLIED, APPLIED_KEY, (0, 0))}
+    return {APPLIED_KEY: encode_pair(Kind.APPLIED, APPLIED_KEY, (0, 0)), REACH_KEY: initial_reach()}
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """One environment and the handles of its tables: what a `LmdbState` reads now."""
+
+    env: Environment
+    main: Database
+    records: Database
+    local: Database
+    changed: Database | None
+    """None in a store of format 1 that is only read."""
+
+    def of(self, kind: Kind) -> Database:
+        return self.records if kind is Kind.STATE else self.local
+
+
+def tables_of(env: Environment) -> Tables:
+    return Tables(
+        env, env.database(MAIN), env.database(RECORDS), env.database(LOCAL), env.database_if_any(CHANGED)
+    )  # fmt: skip
 
 
 class LmdbState:
-    """`contract.StateStore` on one environment."""
+    """`contract.StateStore` on one environment at a time."""
 
-    def __init__(self, env: Environment, commit: Callable[[Sequence[StateJob]], Sequence[StateJob]]) -> None:
-        self._env = env
+    def __init__(
+        self, env: Environment, commit: Callable[[Sequence[StateJob]], Sequence[StateJob]], changed_bytes: int
+    ) -> None:
+        self._tables = tables_of(env)
         self._commit = commit
-        self._main = env.database(MAIN)
-        self._tables = {Kind.STATE: env.database(RECORDS), Kind.LOCAL: env.database(LOCAL)}
+        self._changed_bytes = changed_bytes
+
+    @property
+    def env(self) -> Environment:
+        """The environment in use."""
+        return self._tables.env
+
+    def switch(self, env: Environment) -> Environment:
+        """From now on read and write `env`. Returns the one before; the caller closes it."""
+        before, self._tables = self._tables, tables_of(env)
+        return before.env
+
+    def copy(self, to: Path) -> None:
+        """`Environment.copy` of the state in use."""
+        self._on_current(lambda tables: tables.env.copy(to))
 
     # --- reading ---
 
@@ -59,11 +101,14 @@ class LmdbState:
         return self._scan(Kind.LOCAL, prefix)
 
     def applied(self) -> tuple[Index, Term]:
-        return decode_pair(Kind.APPLIED, APPLIED_KEY, self._env.fixed(APPLIED_KEY), "applied index and term")
+        return decode_applied(self._on_current(lambda tables: tables.env.fixed(APPLIED_KEY)))
+
+    def changed_since(self, index: Index) -> frozenset[bytes] | None:
+        return self._on_current(lambda tables: _changed_since(tables, index))
 
     def is_untouched(self) -> bool:
         """Whether no entry was ever applied here."""
-        return self._env.fixed(APPLIED_KEY) == initial_state_records()[APPLIED_KEY]
+        return self.applied() == (0, 0)
 
     # --- one job, one transaction ---
 
@@ -83,66 +128,124 @@ class LmdbState:
     ) -> None:
         self._commit([StateReplaceAll(dict(records), applied, local or {})])
 
+    def commit(self, jobs: Sequence[StateJob]) -> None:
+        """Write several jobs as one transaction: each key once, with its last value."""
+        if jobs:
+            self._on_current(
+                lambda tables: tables.env.write(lambda txn: self._write(txn, tables, jobs), lambda _: None)
+            )
+
     # --- inside the transaction of the environment ---
 
-    def write(self, txn: Transaction, jobs: Sequence[StateJob]) -> None:
-        """Write several jobs as one: each key once, with its last value."""
+    def _write(self, txn: Transaction, tables: Tables, jobs: Sequence[StateJob]) -> None:
+        applied = decode_applied(txn.get(APPLIED_KEY, b"", tables.main))
+        begun = applied[0]
         changes: dict[bytes, bytes | None] = {}
+        noted: set[bytes] = set()
         local: dict[bytes, bytes | None] = {}
         for job in jobs:
             match job:
-                case StateFlush(changed):
-                    changes |= changed
+                case StateFlush(changed_records):
+                    check_order(applied, job.applied)
+                    changes |= changed_records
+                    noted.update(changed_records)
                 case StateReplaceAll(records):
-                    changes = dict(records)
-                    txn.drop(self._tables[Kind.STATE], delete=False)
+                    self._empty(txn, tables, job.applied[0])
+                    changes, noted, begun = dict(records), set(), job.applied[0]
             local |= job.local
-        self._change(txn, Kind.STATE, changes)
-        self._change(txn, Kind.LOCAL, local)
-        if jobs:
-            txn.put(APPLIED_KEY, encode_pair(Kind.APPLIED, APPLIED_KEY, jobs[-1].applied), db=self._main)
+            applied = job.applied
+        change(txn, tables, Kind.STATE, changes)
+        change(txn, tables, Kind.LOCAL, local)
+        put_applied(txn, tables, applied)
+        table = _written(tables.changed)
+        changed.note(txn, tables.main, table, (begun, applied[0]), sorted(noted), self._changed_bytes)
 
-    def _change(self, txn: Transaction, kind: Kind, changes: Mapping[bytes, bytes | None]) -> None:
-        table = self._tables[kind]
-        puts = []
-        for key in sorted(changes):
-            assert 0 < len(key) <= MAX_KEY_BYTES, f"a key of {len(key)} bytes, the limit is {MAX_KEY_BYTES}: {key!r}"
-            value = changes[key]
-            if value is None:
-                txn.delete(key, db=table)
-            else:
-                puts.append((key, seal(kind, key, value)))
-        txn.cursor(table).putmulti(puts)
+    def _empty(self, txn: Transaction, tables: Tables, index: Index) -> None:
+        txn.drop(tables.records, delete=False)
+        changed.begin_anew(txn, tables.main, _written(tables.changed), index)
 
     # --- details ---
 
+    def _on_current(self, ask: Callable[[Tables], T]) -> T:
+        while True:
+            tables = self._tables
+            try:
+                return ask(tables)
+            except EnvironmentClosed:
+                if tables is self._tables:
+                    raise
+
     def _get(self, kind: Kind, key: bytes) -> bytes | None:
-        sealed = self._env.get(self._tables[kind], key)
+        sealed = self._on_current(lambda tables: tables.env.get(tables.of(kind), key))
         return None if sealed is None else unseal(kind, key, sealed, _named(kind, key))
 
     def _scan(self, kind: Kind, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         start: bytes | None = prefix
         while start is not None:
-            portion, start = self._portion(self._tables[kind], prefix, start)
+            portion, start = self._portion(kind, prefix, start)
             for key, sealed in portion:
                 yield key, unseal(kind, key, sealed, _named(kind, key))
 
-    def _portion(self, table: Database, prefix: bytes, start: bytes) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+    def _portion(self, kind: Kind, prefix: bytes, start: bytes) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
         """The next records, still sealed, and where to go on; None at the end."""
-        found: list[tuple[bytes, bytes]] = []
-        size = 0
-        with self._env.read() as txn:
-            cursor = txn.cursor(table)
-            if not cursor.set_range(start):
+        return self._on_current(lambda tables: _portion(tables, kind, prefix, start))
+
+
+def check_order(applied: tuple[Index, Term], to: tuple[Index, Term]) -> None:
+    """A write-back of an older state than the one that is there: it was queued before that one was installed."""
+    sound = to[0] > applied[0] or to == applied
+    assert sound, f"a write-back as of {to} on a state as of {applied}"
+
+
+def change(txn: Transaction, tables: Tables, kind: Kind, changes: Mapping[bytes, bytes | None]) -> None:
+    """Put and delete records in their tables, in one sorted walk."""
+    table = tables.of(kind)
+    puts = []
+    for key in sorted(changes):
+        assert 0 < len(key) <= MAX_KEY_BYTES, f"a key of {len(key)} bytes, the limit is {MAX_KEY_BYTES}: {key!r}"
+        value = changes[key]
+        if value is None:
+            txn.delete(key, db=table)
+        else:
+            puts.append((key, seal(kind, key, value)))
+    txn.cursor(table).putmulti(puts)
+
+
+def put_applied(txn: Transaction, tables: Tables, applied: tuple[Index, Term]) -> None:
+    txn.put(APPLIED_KEY, encode_pair(Kind.APPLIED, APPLIED_KEY, applied), db=tables.main)
+
+
+def decode_applied(sealed: bytes) -> tuple[Index, Term]:
+    return decode_pair(Kind.APPLIED, APPLIED_KEY, sealed, "applied index and term")
+
+
+def _written(table: Database | None) -> Database:
+    assert table is not None, "a store that is written has all its tables"
+    return table
+
+
+def _changed_since(tables: Tables, index: Index) -> frozenset[bytes] | None:
+    if tables.changed is None:
+        return None
+    with tables.env.read() as txn:
+        return changed.since(txn, tables.main, tables.changed, index)
+
+
+def _portion(tables: Tables, kind: Kind, prefix: bytes, start: bytes) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+    found: list[tuple[bytes, bytes]] = []
+    size = 0
+    with tables.env.read() as txn:
+        cursor = txn.cursor(tables.of(kind))
+        if not cursor.set_range(start):
+            return found, None
+        for key, sealed in cursor:
+            if not key.startswith(prefix):
                 return found, None
-            for key, sealed in cursor:
-                if not key.startswith(prefix):
-                    return found, None
-                found.append((key, sealed))
-                size += len(sealed)
-                if len(found) >= SCAN_RECORDS or size >= SCAN_BYTES:
-                    return found, key + b"\0"
-        return found, None
+            found.append((key, sealed))
+            size += len(sealed)
+            if len(found) >= SCAN_RECORDS or size >= SCAN_BYTES:
+                return found, key + b"\0"
+    return found, None
 
 
 def _named(kind: Kind, key: bytes) -> str:

@@ -1,73 +1,54 @@
-"""Opening a node's data folder: look first, write nothing until everything is as it should be.
+"""A node's data folder, opened: two environments, the snapshots beside them, and the swap of one state for another.
 
-A store is made in a corner of its folder (`.new`), both environments whole and with their identity, and then moved into
-place, log first. So an environment that is in its place is complete, and a crash leaves one of three things: a corner
-to be thrown away (neither is in place), a corner with the state still to be moved, or an empty corner. Nothing that is
-in place is ever deleted here.
+Opening looks first, and writes nothing until everything is as it should be (opening.py); then it makes what is missing
+(making.py), converts what is old (upgrading.py) and removes what a crash left over.
 
-Left out: several state folders with a pointer, for snapshot install. The pointer will be one more small record in the
-log environment; its absence means `state`.
+An `Install` is one transaction of the log environment: the name of the state's folder changes and the log is reset. The
+prepared environment is open before that transaction begins, so nothing can go wrong after it: a reader of the state
+goes from one to the other, and the old folder is deleted. A crash before the commit leaves the old state and log and a
+prepared folder that nobody names; after it, the new ones and an old folder that nobody names. Both are deleted by the
+next opening.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from replica.errors import StoreError
-from replica.storage.contract import LogCompact, LogJob, LogReset, LogSave, StateJob
-from replica.storage.environment import MAIN, Environment
-from replica.storage.folder import (
-    LOCK_NAME,
-    FolderLock,
-    check_data_file,
-    check_folder,
-    check_whole,
-    lock_as_owner,
-    lock_as_reader,
-    sync_folder,
+from replica.storage.contract import CHANGED_BYTES, Install, LogCompact, LogJob, LogReset, LogSave, StateJob
+from replica.storage.environment import Environment
+from replica.storage.folder import FolderLock, check_folder, lock_as_owner, lock_as_reader
+from replica.storage.identity import Identity
+from replica.storage.journal import JournalEnds, LmdbJournal
+from replica.storage.layout import (
+    LOG_NAME,
+    MAP_LIMIT,
+    MAP_SIZE,
+    STATE_NAME,
+    Found,
+    Sizes,
+    open_environment,
 )
-from replica.storage.identity import (
-    IDENTITY_KEY,
-    Identity,
-    check_same_node,
-    check_same_store,
-    decode_identity,
-    encode_identity,
-)
-from replica.storage.journal import PLACES, JournalEnds, LmdbJournal, initial_journal_records
-from replica.storage.journal import RECORDS as JOURNAL_RECORDS
-from replica.storage.log import ENTRIES, LmdbLog, LogEnds, initial_log_records
-from replica.storage.state import LOCAL, LmdbState, initial_state_records
-from replica.storage.state import RECORDS as STATE_RECORDS
+from replica.storage.log import LmdbLog, LogEnds
+from replica.storage.making import finish_creation, make_folder
+from replica.storage.opening import inspect, look_before_locking, remove_leftovers, remove_state
+from replica.storage.preparing import open_prepared
+from replica.storage.snapshot_contract import CHUNK_BYTES, OnStep, Step, no_step
+from replica.storage.snapshots import LmdbSnapshots
+from replica.storage.state import LmdbState
+from replica.storage.upgrading import upgrade
 
 if TYPE_CHECKING:
     from replica.storage.environment import Transaction
 
-LOG_NAME = "log"
-STATE_NAME = "state"
-NEW_NAME = ".new"
-INITIAL = {LOG_NAME: lambda: initial_log_records() | initial_journal_records(), STATE_NAME: initial_state_records}
-TABLES = {LOG_NAME: (ENTRIES, JOURNAL_RECORDS, PLACES), STATE_NAME: (STATE_RECORDS, LOCAL)}
-
-MAP_SIZE = 64 << 30
-"""Address space, not disk: the file grows as it is written."""
-MAP_LIMIT = 1 << 40
-
-
-@dataclass(frozen=True, slots=True)
-class _Sizes:
-    map_size: int
-    map_limit: int
-
 
 def open_store(
     path: Path, identity: Identity, *, create: bool, read_only: bool = False, map_size: int = MAP_SIZE,
-    map_limit: int = MAP_LIMIT,
+    map_limit: int = MAP_LIMIT, chunk_bytes: int = CHUNK_BYTES, changed_bytes: int = CHANGED_BYTES,
+    on_step: OnStep = no_step,
 ) -> LmdbStore:  # fmt: skip
     """Open the data folder `path` of the node `identity`. The caller closes the store, after its writers.
 
@@ -78,25 +59,30 @@ def open_store(
     store with damaged pages can be read in this way only.
 
     `map_size` is the most that each environment may hold before its map is grown, up to `map_limit` (bytes).
+    `chunk_bytes` is for the snapshots taken here, `changed_bytes` bounds the record of changed keys, `on_step` is
+    called before each `Step` (for tests).
 
     Raises `StoreError` (`StoreDamaged` for a failed checksum or structure) with what and where; nothing was written.
     """
     assert not (create and read_only), "a store that is only read cannot be created"
-    sizes = _Sizes(map_size, map_limit)
+    sizes = Sizes(map_size, map_limit, chunk_bytes, changed_bytes, on_step)
     folder = Path(path)
     if read_only:
         return _open_for_reading(folder, identity, sizes)
     if create:
-        _make_folder(folder)
+        make_folder(folder)
     check_folder(folder, writing=True)
-    _look_before_locking(folder, identity, create=create)
+    look_before_locking(folder, identity, create=create)
     lock = lock_as_owner(folder)
     try:
         if create:
-            _finish_creation(folder, identity, sizes)
-        recorded = _inspect(folder, identity, writing=True, live=False)
+            finish_creation(folder, identity, sizes)
+        found = inspect(folder, identity, writing=True, live=False)
         lock.announce()
-        return LmdbStore(folder, recorded, lock, sizes, read_only=False, live=False)
+        found = upgrade(folder, found, sizes)
+        store = LmdbStore(folder, found, lock, sizes, read_only=False, live=False)
+        store.clean()
+        return store
     except BaseException:
         lock.release()
         raise
@@ -108,7 +94,7 @@ def peek_identity(path: Path) -> Identity:
     check_folder(folder, writing=False)
     lock, live = lock_as_reader(folder)
     try:
-        return _inspect(folder, None, writing=False, live=live)
+        return inspect(folder, None, writing=False, live=live).log
     finally:
         if lock is not None:
             lock.release()
@@ -118,25 +104,36 @@ class LmdbStore:
     """`contract.Store` on disk. Made by `open_store`."""
 
     def __init__(
-        self, folder: Path, identity: Identity, lock: FolderLock | None, sizes: _Sizes, *, read_only: bool, live: bool
+        self, folder: Path, found: Found, lock: FolderLock | None, sizes: Sizes, *, read_only: bool, live: bool
     ) -> None:
         self.folder = folder
         self.read_only = read_only
-        self._identity = identity
+        self._identity = found.log
         self._lock = lock
-        self._log_env = _open_environment(folder / LOG_NAME, sizes, read_only=read_only, live=live)
+        self._sizes = sizes
+        shared = live or not read_only  # a reader of a stopped store takes no lock at all
+        self._log_env = open_environment(
+            folder / LOG_NAME, LOG_NAME, sizes, version=found.log.format_version, read_only=read_only, lock=shared
+        )
         try:
-            self._state_env = _open_environment(folder / STATE_NAME, sizes, read_only=read_only, live=live)
+            state_env = open_environment(
+                folder / found.state_name, STATE_NAME, sizes, version=found.state.format_version, read_only=read_only,
+                lock=shared,
+            )  # fmt: skip
         except BaseException:
             self._log_env.close()
             raise
         try:
+            self._state = LmdbState(state_env, self.commit_state, sizes.changed_bytes)
             self._log = LmdbLog(self._log_env, self.commit_log)
             self._journal = LmdbJournal(self._log_env, self.commit_log)
-            self._state = LmdbState(self._state_env, self.commit_state)
             self._fresh = self._log.is_untouched() and self._journal.is_untouched() and self._state.is_untouched()
+            self._snapshots = LmdbSnapshots(
+                folder, self._identity, sizes, self._state, self._log.memberships, read_only=read_only
+            )
         except BaseException:
-            self._close_environments()
+            self._log_env.close()
+            state_env.close()
             raise
 
     @property
@@ -152,6 +149,10 @@ class LmdbStore:
         return self._state
 
     @property
+    def snapshots(self) -> LmdbSnapshots:
+        return self._snapshots
+
+    @property
     def identity(self) -> Identity:
         return self._identity
 
@@ -161,20 +162,40 @@ class LmdbStore:
 
     def commit_log(self, jobs: Sequence[LogJob]) -> Sequence[LogJob]:
         unfinished: list[LogJob] = []
+        prepared = self._open_prepared(jobs)
 
         def work(txn: Transaction) -> tuple[LogEnds, JournalEnds]:
             unfinished.clear()  # the map may have been grown, and this is the second try
             return self._write_log(txn, jobs, unfinished)
 
-        self._log_env.write(work, self._publish)
+        def publish(ends: tuple[LogEnds, JournalEnds]) -> None:
+            self._log.publish(ends[0])
+            self._journal.publish(ends[1])
+            if prepared is not None:
+                self._switch(prepared)
+
+        try:
+            self._log_env.write(work, publish)
+        except BaseException:
+            if prepared is not None and prepared is not self._state.env:
+                prepared.close()
+            raise
         return unfinished
 
     def commit_state(self, jobs: Sequence[StateJob]) -> Sequence[StateJob]:
-        self._state_env.write(lambda txn: self._state.write(txn, jobs), lambda _: None)
+        self._state.commit(jobs)
         return ()
 
+    def clean(self) -> None:
+        """Remove what a crash has left over. Called once, after the opening has found everything in order."""
+        state_name = self._state.env.folder.name
+        remove_leftovers(self.folder, state_name)
+        self._snapshots.clean(state_name)
+
     def close(self) -> None:
-        self._close_environments()
+        self._snapshots.close()
+        self._log_env.close()
+        self._state.env.close()
         if self._lock is not None:
             self._lock.release()
 
@@ -191,7 +212,7 @@ class LmdbStore:
     ) -> tuple[LogEnds, JournalEnds]:
         log, journal = self._log.staged(), self._journal.staged()
         for job in jobs:
-            if isinstance(job, LogSave | LogCompact | LogReset):
+            if isinstance(job, LogSave | LogCompact | LogReset | Install):
                 log, more = self._log.write(txn, job, log)
             else:
                 journal, more = self._journal.write(txn, job, journal)
@@ -199,128 +220,45 @@ class LmdbStore:
                 unfinished.append(job)
         return log, journal
 
-    def _publish(self, ends: tuple[LogEnds, JournalEnds]) -> None:
-        self._log.publish(ends[0])
-        self._journal.publish(ends[1])
+    def _open_prepared(self, jobs: Sequence[LogJob]) -> Environment | None:
+        """The environment that an `Install` among the jobs will switch to: everything that can fail, fails here."""
+        installs = [job for job in jobs if isinstance(job, Install)]
+        assert len(installs) <= 1, f"{len(installs)} installs in one commit"
+        if not installs:
+            return None
+        job = installs[0]
+        self._sizes.on_step(Step.INSTALL_OPEN)
+        prepared = open_prepared(self.folder, self._identity, self._sizes, job.name, (job.index, job.term))
+        try:
+            self._sizes.on_step(Step.INSTALL_COMMIT)
+        except BaseException:
+            prepared.close()
+            raise
+        return prepared
 
-    def _close_environments(self) -> None:
-        self._log_env.close()
-        self._state_env.close()
+    def _switch(self, prepared: Environment) -> None:
+        """The log names the new state, durably. From here on nothing raises but the end of the process."""
+        self._sizes.on_step(Step.INSTALL_SWITCH)
+        before = self._state.switch(prepared)
+        before.close()
+        self._sizes.on_step(Step.INSTALL_CLEAN)
+        remove_state(before.folder)
+        self._snapshots.clean_received(prepared.folder.name)
+        self._sizes.on_step(Step.INSTALL_DONE)
 
 
-# --- looking ---
-
-
-def _open_for_reading(folder: Path, identity: Identity, sizes: _Sizes) -> LmdbStore:
+def _open_for_reading(folder: Path, identity: Identity, sizes: Sizes) -> LmdbStore:
     check_folder(folder, writing=False)
     lock, live = lock_as_reader(folder)
     try:
-        recorded = _inspect(folder, identity, writing=False, live=live)
-        return LmdbStore(folder, recorded, lock, sizes, read_only=True, live=live)
+        while True:
+            found = inspect(folder, identity, writing=False, live=live)
+            try:
+                return LmdbStore(folder, found, lock, sizes, read_only=True, live=live)
+            except StoreError:  # a snapshot was installed while we looked
+                if not live or inspect(folder, identity, writing=False, live=live).state_name == found.state_name:
+                    raise
     except BaseException:
         if lock is not None:
             lock.release()
         raise
-
-
-def _look_before_locking(folder: Path, identity: Identity, *, create: bool) -> None:
-    """Taking the lock makes its file. Where there is none yet, nobody is at it, and we may look first."""
-    if (folder / LOCK_NAME).exists():
-        return
-    if (folder / LOG_NAME).exists() or (folder / STATE_NAME).exists():
-        _inspect(folder, identity, writing=True, live=False)
-    elif not create:
-        raise StoreError(f"{folder}: holds no store ({LOG_NAME} and {STATE_NAME} are missing)")
-
-
-def _inspect(folder: Path, expected: Identity | None, *, writing: bool, live: bool) -> Identity:
-    """Check everything that can be checked without writing. The recorded identity."""
-    found = []
-    for name in (LOG_NAME, STATE_NAME):
-        environment = folder / name
-        check_data_file(environment, writing=writing)
-        check_whole(environment, writing=writing, at_rest=not live)
-        found.append(_recorded_identity(environment, live=live))
-        if expected is not None:
-            check_same_node(found[-1], expected, str(environment))
-    check_same_store(found[0], found[1], str(folder))
-    return found[0]
-
-
-def _recorded_identity(environment: Path, *, live: bool) -> Identity:
-    env = Environment(
-        environment, (), read_only=True, lock=live, create=False, map_size=MAP_SIZE, map_limit=MAP_SIZE
-    )  # fmt: skip
-    try:
-        return decode_identity(env.get(env.database(MAIN), IDENTITY_KEY), str(environment))
-    finally:
-        env.close()
-
-
-def _open_environment(environment: Path, sizes: _Sizes, *, read_only: bool, live: bool) -> Environment:
-    """A reader of a stopped store takes no lock at all; any other is in LMDB's table of readers."""
-    return Environment(
-        environment, TABLES[environment.name], read_only=read_only, lock=live or not read_only, create=False,
-        map_size=sizes.map_size, map_limit=sizes.map_limit,
-    )  # fmt: skip
-
-
-# --- making ---
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700)
-    except FileExistsError:
-        return
-    except OSError as problem:
-        raise StoreError(f"{folder}: cannot be made: {problem.strerror}") from problem
-    sync_folder(folder.parent)
-
-
-def _finish_creation(folder: Path, identity: Identity, sizes: _Sizes) -> None:
-    """Make what is missing, or go on where a crash interrupted the making."""
-    log, state, new = folder / LOG_NAME, folder / STATE_NAME, folder / NEW_NAME
-    try:
-        if not log.exists() and not state.exists():
-            shutil.rmtree(new, ignore_errors=True)
-            _make_environments(new, identity, sizes)
-            _move(new / LOG_NAME, log)
-            _move(new / STATE_NAME, state)
-        elif not state.exists() and (new / STATE_NAME).exists():
-            check_same_node(_recorded_identity(log, live=False), identity, str(log))
-            _move(new / STATE_NAME, state)
-        if log.exists() and state.exists() and new.is_dir() and not any(new.iterdir()):
-            new.rmdir()
-            sync_folder(folder)
-    except OSError as problem:
-        raise StoreError(f"{folder}: a store cannot be made here: {problem}") from problem
-
-
-def _make_environments(new: Path, identity: Identity, sizes: _Sizes) -> None:
-    new.mkdir(mode=0o700)
-    for name, tables in TABLES.items():
-        folder = new / name
-        folder.mkdir(mode=0o700)
-        env = Environment(
-            folder, tables, read_only=False, lock=True, create=True, map_size=sizes.map_size, map_limit=sizes.map_limit
-        )
-        try:
-            _write_first(env, {IDENTITY_KEY: encode_identity(identity), **INITIAL[name]()})
-        finally:
-            env.close()
-        sync_folder(folder)
-    sync_folder(new)
-
-
-def _write_first(env: Environment, records: Mapping[bytes, bytes]) -> None:
-    def work(txn: Transaction) -> None:
-        for key in sorted(records):
-            txn.put(key, records[key], db=env.database(MAIN))
-
-    env.write(work, lambda _: None)
-
-
-def _move(old: Path, new: Path) -> None:
-    old.rename(new)
-    sync_folder(new.parent)

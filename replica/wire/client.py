@@ -35,10 +35,12 @@ from replica.wire.limits import (
     MAX_HUB_MESSAGE_BYTES,
     MAX_OPERATION_TEXT,
     MAX_TEXT,
+    MAX_ZONES,
     Budget,
     Count,
     Milliseconds,
     Name,
+    NodeNumber,
     OperationText,
     RequestNumber,
     Text,
@@ -96,6 +98,7 @@ class ShowCase(Struct, frozen=True, array_like=True, tag="show-case"):
     id: Name
     consistency: Name = "local"
     budget_ms: Budget = DEFAULT_BUDGET_MS
+    after_index: Count = 0
 
 
 class ShowResource(Struct, frozen=True, array_like=True, tag="show-resource"):
@@ -103,6 +106,7 @@ class ShowResource(Struct, frozen=True, array_like=True, tag="show-resource"):
     id: Name
     consistency: Name = "local"
     budget_ms: Budget = DEFAULT_BUDGET_MS
+    after_index: Count = 0
 
 
 class ListCases(Struct, frozen=True, array_like=True, tag="list-cases"):
@@ -113,6 +117,7 @@ class ListCases(Struct, frozen=True, array_like=True, tag="list-cases"):
     open: bool | None = None
     consistency: Name = "local"
     budget_ms: Budget = DEFAULT_BUDGET_MS
+    after_index: Count = 0
 
 
 class ListResources(Struct, frozen=True, array_like=True, tag="list-resources"):
@@ -120,6 +125,7 @@ class ListResources(Struct, frozen=True, array_like=True, tag="list-resources"):
     owner: Name = ""
     consistency: Name = "local"
     budget_ms: Budget = DEFAULT_BUDGET_MS
+    after_index: Count = 0
 
 
 class Conflicts(Struct, frozen=True, array_like=True, tag="conflicts"):
@@ -129,6 +135,7 @@ class Conflicts(Struct, frozen=True, array_like=True, tag="conflicts"):
     owner: Name = ""
     consistency: Name = "local"
     budget_ms: Budget = DEFAULT_BUDGET_MS
+    after_index: Count = 0
 
 
 class Status(Struct, frozen=True, array_like=True, tag="status"):
@@ -141,6 +148,40 @@ class Digest(Struct, frozen=True, array_like=True, tag="digest"):
     """The applied index and the digests of the state there, per owner."""
 
     request: RequestNumber
+
+
+class Members(Struct, frozen=True, array_like=True, tag="members"):
+    """Who votes, who learns, where they are and how far. Any zone answers, as far as it knows."""
+
+    request: RequestNumber
+
+
+class NewZone(Struct, frozen=True, array_like=True):
+    """A zone to be added: a number and a name never used before, and its address as the others reach it."""
+
+    number: NodeNumber
+    name: Name
+    address: Name
+    priority: Annotated[int, Meta(ge=-1_000_000, le=1_000_000)] = 0
+
+
+class ChangeMembers(Struct, frozen=True, array_like=True, tag="change-members"):
+    """Change who votes; all of it is one change. `add` become voters, or stay learners with `learners`; `promote` and
+    `remove` name zones. The leading zone takes it; another answers who that is."""
+
+    request: RequestNumber
+    add: Annotated[tuple[NewZone, ...], Meta(max_length=MAX_ZONES)] = ()
+    promote: Annotated[tuple[Name, ...], Meta(max_length=MAX_ZONES)] = ()
+    remove: Annotated[tuple[Name, ...], Meta(max_length=MAX_ZONES)] = ()
+    learners: bool = False
+
+
+class HandOver(Struct, frozen=True, array_like=True, tag="hand-over"):
+    """Hand leadership to the zone named `to`, or with `best` to whichever is best placed. Answered as ChangeMembers."""
+
+    request: RequestNumber
+    to: Name = "best"
+    budget_ms: Budget = DEFAULT_BUDGET_MS
 
 
 class Receipt(Struct, frozen=True, array_like=True):
@@ -193,6 +234,9 @@ ClientRequest: TypeAlias = (
     | Conflicts
     | Status
     | Digest
+    | Members
+    | ChangeMembers
+    | HandOver
 )
 """What a client may send."""
 ProbeRequest: TypeAlias = Status | Digest

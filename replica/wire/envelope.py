@@ -17,20 +17,48 @@ import msgspec
 from msgspec import Struct
 
 from replica.errors import InvalidMessage, Place, RemoteProtocolError
-from replica.wire import client, feed
+from replica.wire import client, feed, snapshot
 from replica.wire.decoding import brief, decode_with
 from replica.wire.limits import MAX_CLIENT_FRAME_BYTES, MAX_FRAME_BYTES
 from replica.wire.raft_codec import RaftMessages
 
-ZoneMessage: TypeAlias = RaftMessages | feed.Forward | feed.ForwardHint | feed.LeaderClock
-"""What a zone may send another zone."""
-Message: TypeAlias = (
-    ZoneMessage | feed.SiteMessage | feed.ZoneToSiteMessage | client.ClientRequest | client.ClientResponse
+StateRecords: TypeAlias = feed.StateBegin | feed.StateChunk | feed.StateEnd
+ZoneMessage: TypeAlias = (
+    RaftMessages
+    | feed.Forward
+    | feed.ForwardHint
+    | feed.LeaderClock
+    | feed.LearnerDigest
+    | snapshot.FromSender
+    | snapshot.FromReceiver
+    | StateRecords
 )
+"""What a zone may send another zone."""
+SiteMessage: TypeAlias = feed.SiteMessage | snapshot.FromReceiver
+"""What a site may send a zone."""
+ZoneToSiteMessage: TypeAlias = feed.ZoneToSiteMessage | snapshot.FromSender
+"""What a zone may send a site."""
+Message: TypeAlias = ZoneMessage | SiteMessage | ZoneToSiteMessage | client.ClientRequest | client.ClientResponse
 """Every message after the handshake."""
 
-FROM_ZONE: Final[tuple[type[ZoneMessage], ...]] = (RaftMessages, feed.Forward, feed.ForwardHint, feed.LeaderClock)
-FROM_SITE: Final[tuple[type[feed.SiteMessage], ...]] = (feed.Follow, feed.Submit)
+FROM_ZONE: Final[tuple[type[ZoneMessage], ...]] = (
+    RaftMessages,
+    feed.Forward,
+    feed.ForwardHint,
+    feed.LeaderClock,
+    feed.LearnerDigest,
+    snapshot.StateNeeded,
+    snapshot.SnapshotOffer,
+    snapshot.SnapshotChunk,
+    feed.StateBegin,
+    feed.StateChunk,
+    feed.StateEnd,
+    snapshot.StateAsk,
+    snapshot.SnapshotWant,
+    snapshot.SnapshotDone,
+    snapshot.StillHere,
+)
+FROM_SITE: Final[tuple[type[SiteMessage], ...]] = (feed.Follow, feed.Submit, feed.ConfirmRead, *snapshot.FROM_RECEIVER)
 FROM_CLIENT: Final[tuple[type[client.ClientRequest], ...]] = (
     client.SubmitCommand,
     client.SubmitMessage,
@@ -43,9 +71,12 @@ FROM_CLIENT: Final[tuple[type[client.ClientRequest], ...]] = (
     client.Conflicts,
     client.Status,
     client.Digest,
+    client.Members,
+    client.ChangeMembers,
+    client.HandOver,
 )
 FROM_PROBE: Final[tuple[type[client.ProbeRequest], ...]] = (client.Status, client.Digest)
-ZONE_TO_SITE: Final[tuple[type[feed.ZoneToSiteMessage], ...]] = (
+ZONE_TO_SITE: Final[tuple[type[ZoneToSiteMessage], ...]] = (
     feed.FeedBeat,
     feed.NoQuorum,
     feed.EffectsMessage,
@@ -54,10 +85,15 @@ ZONE_TO_SITE: Final[tuple[type[feed.ZoneToSiteMessage], ...]] = (
     feed.StateEnd,
     feed.Behind,
     feed.Hint,
+    feed.Zones,
+    feed.ReadConfirmed,
+    *snapshot.FROM_SENDER,
 )
 TO_CLIENT: Final[tuple[type[client.ClientResponse], ...]] = (client.Receipts, client.Answer, client.Failure)
 
-ALL_MESSAGES: Final[tuple[type[Message], ...]] = (*FROM_ZONE, *FROM_SITE, *ZONE_TO_SITE, *FROM_CLIENT, *TO_CLIENT)
+ALL_MESSAGES: Final[tuple[type[Message], ...]] = tuple(
+    dict.fromkeys((*FROM_ZONE, *FROM_SITE, *ZONE_TO_SITE, *FROM_CLIENT, *TO_CLIENT))
+)
 
 FRAME_LIMITS: Final[dict[str, int]] = {
     "zone": MAX_FRAME_BYTES,

@@ -19,8 +19,10 @@ from replica.cases.operations import OperationId
 from replica.wire.limits import (
     MAX_OPERATIONS_PER_MESSAGE,
     MAX_RECORDS_PER_CHUNK,
+    MAX_ZONES,
     PIECE_BYTES,
     Count,
+    MembershipBytes,
     Milliseconds,
     Name,
     NodeNumber,
@@ -66,23 +68,27 @@ class EffectsMessage(Struct, frozen=True, array_like=True, tag="effects"):
 
 
 class StateBegin(Struct, frozen=True, array_like=True, tag="state-begin"):
-    """Zone to site: you are too far behind for effects; the whole state at (index, term) follows, this many records
-    and bytes of keys and values; 0 where the zone has not counted them beforehand."""
+    """Zone to site or zone (snapshot.py): what changed in the state since `since` follows, as it is at (index, term);
+    so many records, and bytes of keys and values. `since` 0: all of it. The membership is the one in force there."""
 
     index: Count
     term: Count
     records: Count
     bytes: Count
+    since: Count = 0
+    membership_index: Count = 0
+    membership: MembershipBytes = b""
 
 
 class StateChunk(Struct, frozen=True, array_like=True, tag="state-chunk"):
-    """Zone to site: the next records of the state, in order of their keys."""
+    """The next of those records, and keys whose records are gone."""
 
     records: Annotated[tuple[tuple[bytes, bytes], ...], Meta(max_length=MAX_RECORDS_PER_CHUNK)]
+    deleted: Annotated[tuple[bytes, ...], Meta(max_length=MAX_RECORDS_PER_CHUNK)] = ()
 
 
 class StateEnd(Struct, frozen=True, array_like=True, tag="state-end"):
-    """Zone to site: that was all of it; `digest` is the state's, to be compared before it is put in place."""
+    """That was all of it; `digest` is the whole state's, to be compared before it is put in place."""
 
     digest: Annotated[bytes, Meta(max_length=64)]
 
@@ -123,9 +129,50 @@ class LeaderClock(Struct, frozen=True, array_like=True, tag="leader-clock"):
     wall_ms: Milliseconds
 
 
-SiteMessage: TypeAlias = Follow | Submit
+class LearnerDigest(Struct, frozen=True, array_like=True, tag="learner-digest"):
+    """A zone that learns to the leading one, every so often: my state at `index` has this digest."""
+
+    index: Count
+    digest: Annotated[bytes, Meta(max_length=64)]
+
+
+class ZoneAt(Struct, frozen=True, array_like=True):
+    """A zone of the cluster, for who wants to follow it."""
+
+    number: NodeNumber
+    name: Name
+    address: Name
+    retired: bool = False
+
+
+class Zones(Struct, frozen=True, array_like=True, tag="zones"):
+    """Zone to site, at first and whenever it changes: the zones there are, and those that are gone for good."""
+
+    zones: Annotated[tuple[ZoneAt, ...], Meta(max_length=MAX_ZONES)]
+    generation: Count = 1
+
+
+class ConfirmRead(Struct, frozen=True, array_like=True, tag="confirm-read"):
+    """Site to zone: from which index on may I answer a read that is asked now (dissertation 6.4)?"""
+
+    number: Count
+
+
+class ReadConfirmed(Struct, frozen=True, array_like=True, tag="read-confirmed"):
+    """Zone to site: a state as of `index` or later answers it. Or why not, in `refusal`; `retry_after_ms` above 0 where
+    too much waits."""
+
+    number: Count
+    index: Count
+    refusal: Text = ""
+    retry_after_ms: Count = 0
+
+
+SiteMessage: TypeAlias = Follow | Submit | ConfirmRead
 """What a site may send a zone."""
-ZoneToSiteMessage: TypeAlias = FeedBeat | NoQuorum | EffectsMessage | StateBegin | StateChunk | StateEnd | Behind | Hint
+ZoneToSiteMessage: TypeAlias = (
+    FeedBeat | NoQuorum | EffectsMessage | StateBegin | StateChunk | StateEnd | Behind | Hint | Zones | ReadConfirmed
+)
 """What a zone may send a site."""
 
 
@@ -152,16 +199,21 @@ def effects_messages(effects: bytes) -> Iterator[EffectsMessage]:
     return (EffectsMessage(piece, more) for piece, more in cut(effects))
 
 
-def state_chunks(records: Iterable[tuple[bytes, bytes]], max_bytes: int = PIECE_BYTES) -> Iterator[StateChunk]:
-    """Records in chunks of about `max_bytes`; a record larger than that goes alone."""
-    chunk: list[tuple[bytes, bytes]] = []
+def state_chunks(records: Iterable[tuple[bytes, bytes | None]], max_bytes: int = PIECE_BYTES) -> Iterator[StateChunk]:
+    """Records (None: gone) in chunks of about `max_bytes`; a record larger than that goes alone."""
+    held: list[tuple[bytes, bytes]] = []
+    deleted: list[bytes] = []
     size = 0
     for key, value in records:
-        more = len(key) + len(value)
-        if chunk and (size + more > max_bytes or len(chunk) == MAX_RECORDS_PER_CHUNK):
-            yield StateChunk(tuple(chunk))
-            chunk, size = [], 0
-        chunk.append((key, value))
+        more = len(key) + len(value or b"")
+        count = len(held) + len(deleted)
+        if count and (size + more > max_bytes or count == MAX_RECORDS_PER_CHUNK):
+            yield StateChunk(tuple(held), tuple(deleted))
+            held, deleted, size = [], [], 0
+        if value is None:
+            deleted.append(key)
+        else:
+            held.append((key, value))
         size += more
-    if chunk:
-        yield StateChunk(tuple(chunk))
+    if held or deleted:
+        yield StateChunk(tuple(held), tuple(deleted))

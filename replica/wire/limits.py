@@ -28,8 +28,8 @@ MAX_BATCH_BYTES: Final = 4 * MIB
 """One entry of the log: what a disk writes and a peer receives in some milliseconds, so that heartbeats stay on
 time."""
 
-BATCH_OVERHEAD_BYTES: Final = 1 + 9 + 9 + 5
-"""The most a batch adds to its operations: an array header, time, level, and a list header."""
+BATCH_OVERHEAD_BYTES: Final = 1 + 9 + 9 + 5 + 9
+"""The most a batch adds to its operations: an array header, time, level, a list header, and the level all speak."""
 
 MAX_FRAME_BYTES: Final = 16 * MIB
 """Whatever a zone or a site sends. An Append holds up to a megabyte of entries and then one whole batch more (5 MB);
@@ -65,6 +65,27 @@ MAX_OPERATIONS_PER_MESSAGE: Final = 1 << 14
 MAX_RECORDS_PER_CHUNK: Final = 1 << 14
 """One chunk of state. Cut by bytes long before this, too."""
 
+HASH_BYTES: Final = 16
+"""One chunk's hash in a snapshot's offer."""
+
+MAX_CHUNK_BYTES: Final = 256 * KIB
+"""One chunk of a snapshot: two milliseconds of a gigabit line, so that a heartbeat behind it is on time."""
+
+MAX_CHUNKS: Final = 900_000
+"""Chunks of one snapshot: 220 GiB, and the hashes of all of them fit the one frame of the offer."""
+
+MAX_CHUNKS_WANTED: Final = 64
+"""Chunks asked for at once: 16 MiB under way at most, whatever the receiver does."""
+
+MAX_SNAPSHOT_NAME: Final = 80
+"""Characters of a snapshot's name: it names a folder."""
+
+MAX_MEMBERSHIP_BYTES: Final = 64 * KIB
+"""A membership as an entry holds it: JSON of at most some dozen nodes."""
+
+MAX_ZONES: Final = 127
+"""Zones a cluster ever had: their numbers are never given twice."""
+
 MAX_NAME: Final = 200
 """Characters of a node, organisation, case or resource id, and of other names a machine gives."""
 
@@ -91,3 +112,4 @@ OperationText: TypeAlias = Annotated[str, Meta(max_length=MAX_OPERATION_TEXT)]
 Text: TypeAlias = Annotated[str, Meta(max_length=MAX_TEXT)]
 OperationBytes: TypeAlias = Annotated[bytes, Meta(min_length=1, max_length=MAX_OPERATION_BYTES)]
 Operations: TypeAlias = Annotated[tuple[OperationBytes, ...], Meta(max_length=MAX_OPERATIONS_PER_MESSAGE)]
+MembershipBytes: TypeAlias = Annotated[bytes, Meta(max_length=MAX_MEMBERSHIP_BYTES)]

@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from replica.cases.commands import Fact, Opening, Payload, RaiseLevel, Report, TakeOver
+from replica.cases.commands import Fact, ForceNewCluster, Opening, Payload, RaiseLevel, Report, TakeOver
 from replica.cases.operations import Batch, Operation
 from replica.cases.verdicts import Effects, Verdict
 from replica.errors import InvalidMessage, Place, RemoteProtocolError
@@ -42,6 +42,7 @@ class _RawBatch(Struct, frozen=True, array_like=True):
     time_ms: int
     level: int
     operations: tuple[msgspec.Raw, ...]
+    spoken: int = 0
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
@@ -75,25 +76,29 @@ def encode_operation(operation: Operation) -> bytes:
 def decode_operation(data: bytes) -> Operation:
     """One operation from outside, every number in its range.
 
-    Raises RemoteProtocolError, naming the place, for anything else. Trailing fields of a newer release are let pass.
+    Raises RemoteProtocolError, naming the place, for anything else, and for what is nobody's to hand in: a cluster is
+    forced new by the offline tool, which writes its entry itself. Trailing fields of a newer release are let pass.
     """
     if len(data) > MAX_OPERATION_BYTES:
         raise RemoteProtocolError(f"operation of {len(data)} bytes; at most {MAX_OPERATION_BYTES} are accepted")
     operation = decode_with(_OPERATION, data, "operation")
+    if isinstance(operation.payload, ForceNewCluster):
+        raise RemoteProtocolError(f"operation {operation.id}: force-new-cluster is the offline tool's alone")
     place = _wrong_place(operation)
     if place is not None:
         raise RemoteProtocolError(f"operation of {len(data)} bytes: {place.problem} - at `{place.path}`")
     return operation
 
 
-def batch(time_ms: int, level: int, operations: Sequence[bytes]) -> bytes:
+def batch(time_ms: int, level: int, operations: Sequence[bytes], spoken: int = 0) -> bytes:
     """One entry's data from operations already encoded (and decoded once at the door: they are copied in unread).
+    `level`: of the leader's state; `spoken`: the highest level that every voter speaks, 0 where that is not known.
 
     Raises ValueError above MAX_BATCH_BYTES or for an empty operation: ours to prevent, by `fits`.
     """
     if not all(operations):
         raise ValueError("an operation of 0 bytes in a batch")
-    data = _ENCODER.encode(_RawBatch(time_ms, level, tuple(map(msgspec.Raw, operations))))
+    data = _ENCODER.encode(_RawBatch(time_ms, level, tuple(map(msgspec.Raw, operations)), spoken))
     if len(data) > MAX_BATCH_BYTES:
         raise ValueError(f"batch of {len(data)} bytes; at most {MAX_BATCH_BYTES} make one entry")
     return data
@@ -177,6 +182,12 @@ def _payload_numbers(payload: Payload) -> list[tuple[str, int, int, int]]:
             return [("$.payload.epoch", payload.epoch, 0, MAX_COUNT)]
         case RaiseLevel():
             return [("$.payload.level", payload.level, 0, MAX_COUNT)]
+        case ForceNewCluster():
+            return [
+                ("$.payload.wall_ms", payload.wall_ms, -_ACT_MS, _ACT_MS),
+                ("$.payload.from_index", payload.from_index, 0, MAX_COUNT),
+                ("$.payload.generation", payload.generation, 0, MAX_COUNT),
+            ]
         case Report():
             documents = [_fact(f"$.payload.documents[{n}]", fact) for n, fact in enumerate(payload.documents)]
             return documents + [

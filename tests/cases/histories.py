@@ -22,6 +22,7 @@ from replica.cases.commands import (
     Fact,
     HandBack,
     Payload,
+    RaiseLevel,
     RegisterOrganisation,
     ReleaseResource,
     ReopenCase,
@@ -41,6 +42,10 @@ VEHICLES = ("r1", f"{A}.resource.2")
 OWNERS = (A, B, C, FIRE, "alias")
 WORDS = ("x", "y", "z")
 TIMES = (0, NOON - 5000, NOON, NOON + 4000, NOON + 10**12)
+
+MEMBERS = ('{"a":1}', '{"a":1,"b":2}', '{"a":2}', '{"b":2}', '{"a":1,"c":3}', "plain")
+OLD_ENTRIES = 3
+"""How many entries a leader had appended under the old level when a raise was applied."""
 
 Step = tuple[str, int, Payload | int, str]
 
@@ -144,8 +149,30 @@ class Teller:
         return what, self.upto(0, 2), more, ""
 
 
+class TellerOfMembers(Teller):
+    """One who also says what level 2 merges otherwise: values in several members, whole and in part. Another teller,
+    so that a seed kept for the first one still tells its history."""
+
+    def member_fact(self, *fields: tuple[str, str]) -> Fact:
+        name, key = self.pick(fields)
+        return Fact(name, self.pick(MEMBERS), key)
+
+    def case_fact(self) -> Fact:
+        if self.upto(0, 1):
+            return super().case_fact()
+        return self.member_fact(("location.city", ""), ("additional", "k"), ("location.address", ""))
+
+    def resource_fact(self) -> Fact:
+        return super().resource_fact() if self.upto(0, 1) else self.member_fact(("contact", ""))
+
+
 def told(seed: int, length: int) -> list[Step]:
     teller = Teller(seed)
+    return [teller.step() for _ in range(length)]
+
+
+def told_of_members(seed: int, length: int) -> list[Step]:
+    teller = TellerOfMembers(seed)
     return [teller.step() for _ in range(length)]
 
 
@@ -162,9 +189,16 @@ class Played:
     said: list[Operation] = field(default_factory=list)
     decided: list[tuple[int, Decided]] = field(default_factory=list)
     held: int = 0
+    old_entries: int = 0
 
 
-def play(history: list[Step]) -> Played:
+def raised(history: list[Step], at: int) -> Played:
+    """Play a history in which the level is raised before step `at`, and the next entries still come under the old
+    one."""
+    return play(history, at)
+
+
+def play(history: list[Step], raise_at: int | None = None) -> Played:
     """Play a history. Sites follow the log only by `follow`; what is said waits in their journals until `send`."""
     world = World()
     played = Played(world, [world.open(name, place + 1) for place, name in enumerate((A, B, C))])
@@ -176,8 +210,10 @@ def play(history: list[Step]) -> Played:
         site.cut()
     journals: list[list[Operation]] = [[], [], []]
     sent: list[Operation] = []
-    for what, place, more, key in history:
+    for number, (what, place, more, key) in enumerate(history):
         site, journal = played.sites[place], journals[place]
+        if number == raise_at:
+            _raise(played)
         if what == "say":
             assert not isinstance(more, int)
             operation = site.operation(more, key=key)
@@ -204,9 +240,18 @@ def play(history: list[Step]) -> Played:
     return played
 
 
+def _raise(played: Played) -> None:
+    operator = played.world.open("operator", 9)
+    played.sites.append(operator)
+    played.said.append(operator.operation(RaiseLevel(2)))
+    _agree(played, played.said[-1:], [])
+    played.old_entries = OLD_ENTRIES
+
+
 def _agree(played: Played, operations: list[Operation], sent: list[Operation]) -> None:
     if operations:
-        effects = played.world.agree(*operations)
+        effects = played.world.agree(*operations, level=1 if played.old_entries > 0 else 0)
+        played.old_entries -= 1
         played.decided += [(effects.index, one) for one in effects.decided]
         played.held += len(effects.held)
         sent += operations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+import msgspec
 import pytest
 
 from replica.cases import queries
@@ -17,6 +18,7 @@ from replica.cases.commands import (
     DecideConflict,
     EngageResource,
     Fact,
+    ForceNewCluster,
     HandBack,
     Opening,
     RaiseLevel,
@@ -28,8 +30,6 @@ from replica.cases.commands import (
     TransferCase,
 )
 from replica.cases.levels import HIGHEST_LEVEL
-from replica.cases.machine import apply
-from replica.cases.operations import Batch
 from tests.cases.world import (
     APPLIED,
     CONFLICT,
@@ -68,6 +68,7 @@ SAMPLES: dict[str, Command] = {
     "decide-conflict": DecideConflict("case", "c1", "priority", "", "P1"),
     "decide-conflict (owner)": DecideConflict("case", "c1", "owner", "", B),
     "raise-level": RaiseLevel(HIGHEST_LEVEL),
+    "force-new-cluster": ForceNewCluster("someone", 1, "france", 7, 1),
 }
 
 
@@ -101,7 +102,7 @@ def test_the_answer_is_the_tables(place: Place, connected: bool) -> None:
     asking = A if place is Place.HERE else B
     for tag, sample in SAMPLES.items():
         command: Command = HandBack(B, "back") if tag == "hand-back" else sample
-        if tag in ("register-organisation", "take-over", "raise-level"):
+        if tag in ("register-organisation", "take-over", "raise-level", "force-new-cluster"):
             continue  # about no case or resource: the same in every place, see below
         answer = permitted(world.records, asking, command, connected)
         if tag == "hand-back" and place is not Place.HERE:
@@ -346,12 +347,26 @@ def test_nonsense_about_charges_is_refused() -> None:
         HandBack(B, "x", ("c1",)),
     ):
         assert b.do(command).kind is REFUSED, command
-    drain = Site(B, rb"\9" * 16, world)
+    drain = Site(B, b"\x09" * 16, world)
     world.verdict(drain.numbered(0, Opening(b.incarnation, b.last, None, drain=True)))
     assert drain.do(TakeOver(A, B, 1, "x")).kind is REFUSED
 
 
-# --- registry, level ---
+def test_chosen_cases_are_handed_back_by_whoever_holds_all_of_them() -> None:
+    """Asked before anything is journalled: one that another holds, or that nobody knows, and it is not here to do."""
+    world, a, b, c = three_sites()
+    for case in ("c1", "c2", "c3"):
+        a.do(creation(case, A))
+    b.do(TakeOver(A, B, 1, "x", ("c1", "c2")))
+    c.do(TakeOver(A, C, 2, "x", ("c3",)))
+    assert permitted(world.records, B, HandBack(A, "x", ("c1", "c2")), True) == Permission(ALLOWED)
+    for cases, holder in ((("c1", "c3"), A), (("c3",), C), (("c1", "nowhere"), A), (("nowhere",), A)):
+        refused = permitted(world.records, B, HandBack(A, "x", cases), True)
+        assert (refused.kind, refused.reason) == (NO, f"{holder} is in charge"), cases
+    assert permitted(world.records, B, HandBack(A, "x", ("c1",)), False).reason == "cut off"
+
+
+# --- registry ---
 
 
 def test_an_entry_of_the_registry_its_author_had_not_seen_is_not_overwritten() -> None:
@@ -380,13 +395,58 @@ def test_a_ring_of_aliases_ends() -> None:
     assert a.do(update("c1", Fact("origin", "15"))).kind is MERGED
 
 
-def test_the_level_rises_by_one_and_entries_of_an_unknown_one_are_not_applied() -> None:
-    """A node must not apply what it does not know."""
+# --- commands that make no sense ---
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (ChangePriority("c9", "P1"), "there is no case c9"),
+        (AddNote("c9", "n", "text"), "there is no case c9"),
+        (TransferCase("c9", B), "there is no case c9"),
+        (TransferCase("c1", ""), "c1 cannot be handed to nobody"),
+        (CloseCase("c9"), "there is no case c9"),
+        (ReopenCase("c9"), "there is no case c9"),
+        (SetStatus("r9", "c1", "DEPART"), "there is no resource r9"),
+        (SetStatus("r1", "c1", "LOST"), "status is 'LOST', not one of DECISION"),
+        (EngageResource("r9", "c1"), "there is no resource r9"),
+        (EngageResource("r1", ""), "engaging r1 needs a case"),
+        (ReleaseResource("r9", "c1"), "there is no resource r9"),
+        (ReleaseResource("r1", "c1"), "r1 does not serve c1"),
+        (RegisterOrganisation("x", ""), "an entry of the registry needs an alias and an organisation"),
+        (DecideConflict("case", "c9", "priority", "", "P1"), "there is no case c9"),
+        (DecideConflict("case", "c1", "colour", "", "red"), "a case has no field 'colour'"),
+        (DecideConflict("weather", "c1", "priority", "", "P1"), "a weather has no field 'priority'"),
+        (DecideConflict("case", "c1", "priority", "", "P7"), "priority is 'P7', not one of P0 P1 P2 P3 NR"),
+        (DecideConflict("case", "c1", "priority", "k", "P1"), "priority takes no key, but has 'k'"),
+        (DecideConflict("case", "c1", "origin", "", "15"), "origin of c1 has nothing to decide (its rule: latest)"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_its_reason(command: Command, reason: str) -> None:
+    """Only that is refused; it uses its number, and nothing of it is applied."""
     world, a, _ = two_sites()
-    assert queries.feature_level(world.records) == 1
-    assert a.do(RaiseLevel(7)).kind is REFUSED
-    assert a.do(RaiseLevel(2)).kind is APPLIED
-    assert queries.feature_level(world.records) == 2
-    assert permitted(world.records, A, RaiseLevel(HIGHEST_LEVEL + 1), True).kind is NO
-    with pytest.raises(AssertionError, match="feature level"):
-        apply(world.records, Batch(world.now_ms, HIGHEST_LEVEL + 1, ()), 9, 1)
+    a.do(creation("c1", A))
+    a.do(vehicle("r1", A))
+    before = world.case(), world.resource()
+    verdict = a.do(command)
+    assert verdict.kind is REFUSED
+    assert verdict.reason.startswith(reason)
+    seen = world.case()
+    assert (seen.fields, seen.elements, seen.statuses) == (before[0].fields, before[0].elements, before[0].statuses)
+    assert world.resource() == before[1]
+    assert a.do(ChangePriority("c1", "P1")).kind is APPLIED
+
+
+def test_a_note_about_a_patient_names_the_patient() -> None:
+    """In the standard's own words, so that it goes out as it came in."""
+    world, a, _ = two_sites()
+    a.do(creation("c1", A))
+    a.do(AddNote("c1", "n1", "fever", "p1", "MEDECIN"))
+    (note,) = world.case().elements
+    assert msgspec.json.decode(note.value.value) == {
+        "creation": "2023-11-14T22:13:23+00:00",
+        "freetext": "fever",
+        "medicalNoteId": "n1",
+        "operator": {"role": "MEDECIN"},
+        "patientId": "p1",
+    }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from replica.cases import digest, queries
+from replica.cases import digest, keys, queries
 from replica.cases.commands import AddNote, ChangePriority, Fact, Opening, RegisterOrganisation, TransferCase
+from replica.cases.draft import Draft
 from replica.cases.gate import RELEASED_AT_ONCE
 from replica.cases.machine import apply, apply_tentative
 from replica.cases.operations import Batch, OperationId
 from replica.cases.records import Empty, Layer, Overlay
+from replica.cases.state import ELEMENT, NUMBER
 from tests.cases.world import (
     APPLIED,
     MERGED,
@@ -21,6 +23,7 @@ from tests.cases.world import (
     about,
     creation,
     field_of,
+    proposals,
     status,
     two_sites,
     update,
@@ -311,3 +314,93 @@ def test_a_layer_finds_what_a_plain_map_finds() -> None:
     same = dict(layer.items())
     for prefix in (b"", b"c", b"C", b"cc1\0", b"cc1\0f", b"new\0", b"n", b"new", gone, b"zzz"):
         assert list(Overlay(Empty(), layer).scan(prefix)) == list(Overlay(Empty(), same).scan(prefix)), prefix
+
+
+def test_an_overlay_shows_what_is_new_what_was_changed_and_not_what_is_gone() -> None:
+    """New before, between and after what is below; changed in its place; gone, whether it was below or not."""
+    below = Overlay(Empty(), {b"b": b"1", b"d": b"1", b"f": b"1", b"h": b"1"})
+    changes: dict[bytes, bytes | None] = {
+        b"a": b"new", b"b": None, b"c": b"new", b"d": b"changed", b"e": None, b"i": b"new", b"j": None,
+    }  # fmt: skip
+    shown = [(b"a", b"new"), (b"c", b"new"), (b"d", b"changed"), (b"f", b"1"), (b"h", b"1"), (b"i", b"new")]
+    for over in (Overlay(below, dict(changes)), Overlay(below, Layer(changes))):
+        assert list(over.scan(b"")) == shown
+        names = [bytes((byte,)) for byte in b"abcdefghij"]
+        assert [over.get(name) for name in names] == [dict(shown).get(name) for name in names]
+
+
+def test_a_draft_reads_as_the_state_it_will_be() -> None:
+    """Whatever reads a state reads a draft: records changed, set for the first time, and taken away."""
+    base = Overlay(Empty(), {b"oa": b"\x01", b"ob": b"\x02", b"oc": b"\x03"})
+    draft = Draft(base)
+    assert (draft.load(b"oa", NUMBER), draft.load(b"oa", NUMBER), draft.load(b"od", NUMBER)) == (1, 1, None)
+    draft.put(b"oa", 7)
+    draft.put(b"ob", None)
+    draft.put(b"od", 8)
+    after = Overlay(base)
+    after.update(dict(draft.finish(with_digest=False)))
+    assert [draft.get(key) for key in (b"oa", b"ob", b"oc", b"od")] == [b"\x07", None, b"\x03", b"\x08"]
+    assert list(draft.scan(b"o")) == list(after.scan(b"o"))
+    assert (draft.has(b"ob"), draft.has(b"oc"), draft.has(b"oe")) == (False, True, False)
+
+
+def test_what_is_put_back_as_it_was_is_no_change() -> None:
+    """Effects name no record that stayed as it was."""
+    base = Overlay(Empty(), {b"oa": b"\x01"})
+    draft = Draft(base)
+    draft.put(b"oa", 7)
+    draft.put(b"oa", 1)
+    draft.put(b"ob", 2)
+    draft.put(b"ob", None)
+    assert draft.finish() == ()
+
+
+def test_verdicts_that_an_earlier_life_let_go_itself_are_not_let_go_again() -> None:
+    """The life before had said that it holds them; the next one goes on with the life before that."""
+    world, _, b = two_sites()
+    b.do(ChangePriority("c9", "P1"))
+    b.have = 1
+    b.do(creation("c1", B))
+    second = Site(B, b"\x08" * 16, world)
+    assert world.verdict(second.numbered(0, Opening(b.incarnation, 1, b.incarnation))).kind is APPLIED
+    second.do(ChangePriority("c9", "P1"))
+    assert kept(world) == 1
+    second.have = 1
+    second.do(creation("c2", B))
+    assert kept(world) == 0
+    world.check()
+
+
+def test_conflicts_are_listed_by_owner() -> None:
+    """Of one owner, by any of its names; another's are not among them."""
+    world, a, b = two_sites()
+    a.do(RegisterOrganisation("samu44", A))
+    a.do(creation("c1", A, Fact("priority", "P2")))
+    one, two = a.operation(ChangePriority("c1", "P1")), b.operation(ChangePriority("c1", "P0"))
+    world.verdict(one)
+    world.verdict(two)
+    assert [view.id for view in queries.list_conflicts(world.records, "samu44")] == ["c1"]
+    assert [view.id for view in queries.list_conflicts(world.records)] == ["c1"]
+    assert queries.list_conflicts(world.records, B) == []
+
+
+def test_a_view_of_a_case_says_what_holds_of_a_field() -> None:
+    """The holder; None for what nobody said, and for what is only proposed."""
+    world, a, b = two_sites()
+    a.do(creation("c1", A, Fact("priority", "P2"), Fact("patient.name", "x", "p")))
+    a.do(update("c2", Fact("origin", "15")))
+    b.do(TransferCase("c2", A))
+    case = world.case()
+    assert (case.value("priority"), case.value("patient.name", "p"), case.value("owner")) == ("P2", "x", A)
+    assert (case.value("patient.name"), case.value("origin")) == (None, None)
+    assert proposals(world.case("c2"), "owner") == [A]
+    assert world.case("c2").value("owner") is None
+
+
+def test_what_only_grows_lies_under_one_prefix_of_its_case() -> None:
+    """Notes, decisions and patients of a case are found without reading its fields."""
+    world, a, _ = two_sites()
+    a.do(creation("c1", A, Fact("freetext", "x"), Fact("patient", "p", "p"), Fact("priority", "P1")))
+    a.do(creation("c10", A, Fact("freetext", "y")))
+    found = [ELEMENT.decode(value) for _, value in world.records.scan(keys.elements(keys.parts("case", "c1")))]
+    assert sorted((one.field, one.held.value) for one in found) == [("freetext", "x"), ("patient", "p")]

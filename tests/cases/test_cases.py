@@ -368,3 +368,96 @@ def test_nonsense_is_refused_with_its_place() -> None:
     assert a.do(report(Subject("patient", "p", ()))).kind is REFUSED
     assert a.do(update("c1", Fact("owner", ""))).kind is REFUSED
     assert a.do(TransferCase("c1", B)).reason == "there is no case c1"
+
+
+# --- owners that come late, and twice ---
+
+
+def test_a_case_may_be_created_without_an_owner_and_a_later_message_names_it() -> None:
+    """Nobody's until then; the first that names one settles it, and from there on only a transfer changes it."""
+    world, a, b = two_sites()
+    a.do(creation("c1", "", Fact("priority", "P1")))
+    assert (world.case().incomplete, world.case().owner, world.case().charge.holder) == (False, "", "")
+    assert b.do(creation("c1", "", Fact("origin", "15"))).kind is MERGED
+    assert world.case().owner == ""
+    assert a.do(creation("c1", A)).kind is APPLIED
+    assert (world.case().owner, world.case().charge.holder) == (A, A)
+    assert a.do(creation("c1", B)).kind is SUPERSEDED
+    assert (world.case().owner, past(world.case(), "owner")) == (A, [B])
+    world.check()
+
+
+def test_a_creation_that_names_the_owner_a_transfer_has_named_already_adds_nothing() -> None:
+    """Messages overtake each other; two that say the same leave no history."""
+    world, a, b = two_sites()
+    b.do(update("c1", Fact("owner", B), sender=B))
+    assert b.do(creation("c1", B)).kind is APPLIED
+    assert (world.case().owner, past(world.case(), "owner")) == (B, [])
+    assert a.name == A
+
+
+def test_of_transfers_that_overtook_the_creation_the_creators_own_comes_true() -> None:
+    """What a stranger had proposed stays proposed."""
+    world, a, b, c = three_sites()
+    world.verdict(b.operation(update("c1", Fact("owner", "elsewhere"), sender=B)))
+    world.verdict(a.operation(update("c1", Fact("owner", FIRE), sender=A)))
+    assert c.do(creation("c1", A)).kind is MERGED
+    assert world.case().owner == FIRE
+    assert proposals(world.case(), "owner") == ["elsewhere"]
+
+
+def test_a_third_creation_apart_that_names_an_owner_of_the_conflict_adds_nothing() -> None:
+    """Both owners stand already, for a person to decide."""
+    world, a, b, c = three_sites()
+    said = [site.operation(creation("c1", owner)) for site, owner in ((a, A), (b, B), (c, B))]
+    kinds = [world.verdict(one).kind for one in said]
+    assert kinds[1] is CONFLICT
+    assert values(world.case(), "owner") == [A, B]
+
+
+def test_a_stranger_who_says_what_the_owner_is_anyway_proposes_nothing() -> None:
+    world, a, b = two_sites()
+    a.do(creation("c1", A))
+    assert b.do(TransferCase("c1", A)).kind is MERGED
+    assert (world.case().owner, proposals(world.case(), "owner")) == (A, [])
+
+
+def test_a_number_indexed_under_two_names_of_its_organisation_joins_once() -> None:
+    """The number leads to the case under the name it came with and under the organisation's own."""
+    world, a, _ = two_sites()
+    a.do(RegisterOrganisation("samu44", A))
+    document = (Fact("RS-RPIS", "{}"),)
+    numbered = Subject("case", "", (), "samu44", sender_case="N1")
+    a.do(report(numbered, sender=A, documents=document))
+    a.do(creation("c1", A, Fact("sender_case", "N1", "samu44")))
+    case = world.case()
+    assert [one.id for one in case.linked] == ["samu44.N1"]
+    assert world.case("samu44.N1").same_as == "c1"
+    assert queries.find_case(world.records, "samu44", "N1") == queries.find_case(world.records, A, "N1") == "c1"
+    world.check()
+
+
+def test_a_reopening_that_was_proposed_is_the_status_of_whom_it_was_proposed_for() -> None:
+    """The owner was another when the stranger proposed it: deciding about the former owner's status leaves the new
+    owner's as it is."""
+    world, a, b = two_sites()
+    a.do(creation("c1", A, Fact("status", "CLOTURE", A)))
+    assert b.do(ReopenCase("c1")).kind is PROPOSED
+    a.do(TransferCase("c1", B))
+    b.do(update("c1", Fact("status", "CLASSE", B)))
+    assert world.case().status == "CLASSE"
+    assert b.do(DecideConflict("case", "c1", "status", A, "ACTIF")).kind is APPLIED
+    assert (world.case().status, world.case().value("status", A)) == ("CLASSE", "ACTIF")
+    assert not world.case().open
+    world.check()
+
+
+def test_the_owner_may_accept_a_reopening() -> None:
+    """And the case is open again, as by the owner's own command."""
+    world, a, b = two_sites()
+    a.do(creation("c1", A, Fact("status", "CLOTURE", A)))
+    b.do(ReopenCase("c1"))
+    assert proposals(world.case(), "status", A) == ["ACTIF"]
+    assert a.do(DecideConflict("case", "c1", "status", A, "ACTIF")).kind is APPLIED
+    assert world.case().open
+    assert proposals(world.case(), "status", A) == []

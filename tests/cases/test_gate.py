@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from replica.cases import gate, queries
 from replica.cases.commands import AddNote, ChangePriority, Opening, RaiseLevel, Tombstone
 from replica.cases.draft import Draft
@@ -288,3 +290,41 @@ def test_strange_ids_are_held_and_break_nothing() -> None:
     assert world.verdict(odd.numbered(0, Opening(None, 0, None))).kind is APPLIED
     assert odd.do(creation("c\0" + "9" * 500)).kind is MERGED
     world.check()
+
+
+def test_a_drain_waits_for_the_life_it_continues() -> None:
+    """Rule 6 for a drain too: what it drains has to be registered first; then it passes, whatever is current."""
+    world, a, _ = two_sites()
+    lost, drain = again(a, 8), again(a, 9)
+    drained = drain.numbered(0, opening(drain, lost, 0, None, drain=True))
+    assert world.held(drained) == "gap"
+    world.verdict(lost.numbered(0, opening(lost, a, 0, a)))
+    assert world.verdict(drained).kind is APPLIED
+
+
+def test_the_view_too_waits_for_a_life_that_is_not_there() -> None:
+    """Rule 14: own openings count as accepted, in order."""
+    world, a, _ = two_sites()
+    lost, late = again(a, 8), again(a, 9)
+    view = Overlay(world.records)
+    assert apply_tentative(view, late.numbered(0, opening(late, lost, 0, lost)), 9, world.now_ms) is None
+    for life, before in ((lost, a), (late, lost)):
+        assert apply_tentative(view, life.numbered(0, opening(life, before, 0, before)), 9, world.now_ms) is not None
+
+
+def test_an_operation_of_another_line_of_lives_is_not_in_the_own_past() -> None:
+    """Rule 10: the chain of lives ends at one without a predecessor, and what is not in it was not seen."""
+    world, a, _ = two_sites()
+    a.do(creation())
+    emptied = again(a, 8)
+    world.verdict(emptied.numbered(0, opening(emptied, None, 0, a)))
+    draft = Draft(world.records)
+    assert not gate.own_past(draft, OperationId(A, emptied.incarnation, 1), OperationId(A, a.incarnation, 1))
+    assert gate.own_past(draft, OperationId(A, a.incarnation, 1), OperationId(A, a.incarnation, 1))
+
+
+def test_a_past_that_is_not_registered_stops_loudly() -> None:
+    """It cannot be, since an opening waits for its predecessor: a state that was damaged must not be guessed over."""
+    world, a, _ = two_sites()
+    with pytest.raises(AssertionError, match=r"names .* as its past, which is not registered"):
+        gate.own_past(Draft(world.records), OperationId(A, b"?" * 16, 1), OperationId(A, a.incarnation, 1))

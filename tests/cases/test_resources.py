@@ -403,3 +403,73 @@ def test_what_is_said_of_a_case_and_its_vehicles_in_one_message_has_one_verdict(
     assert verdict.kind is PROPOSED
     assert [finding.kind.value for finding in verdict.findings] == ["merged", "proposed"]
     assert [one.kind for one in world.case("c2").verdicts] == ["proposed"]
+
+
+def test_a_decided_engagement_answers_the_proposals_that_were_seen() -> None:
+    """The one decided for serves; another proposal that the person had before them is history; one that came apart
+    still waits."""
+    world, a, b = ready()
+    for case in ("c3", "c4", "c5"):
+        b.do(creation(case, B))
+    for case in ("c3", "c4"):
+        assert b.do(EngageResource("r1", case)).kind is PROPOSED
+    decision = a.operation(DecideConflict("resource", "r1", "engagement", "", "c4"))
+    assert b.do(EngageResource("r1", "c5")).kind is PROPOSED
+    assert world.verdict(decision).kind is APPLIED
+    assert world.resource().serves == "c4"
+    assert proposals(world.resource(), "engagement") == ['{"case":"c5"}']
+    assert past(world.case("c3"), "engagement") == ['{"case":"c3"}']
+    assert past(world.case("c4"), "engagement") == []
+    world.check()
+
+
+def test_a_vehicles_own_side_may_say_that_it_belongs_to_another() -> None:
+    """By the organisation its message names beside the vehicle, too; a stranger's word moves nothing."""
+    world, a, b = ready()
+    assert b.do(report(Subject("resource", "r1", (), FIRE), sender=B)).kind is APPLIED
+    assert world.resource().owner == A
+    a.do(report(Subject("resource", "r1", (), FIRE), sender=A))
+    assert world.resource().owner == FIRE
+
+
+def test_a_request_may_be_known_before_its_case_is() -> None:
+    """Messages overtake each other: the case it is for is filled in once, and finds the request."""
+    world, a, _ = two_sites()
+    a.do(report(Subject("request", "q1", (Fact("details", "x"),), A, creates=True)))
+    request = queries.read_request(world.records, "q1")
+    assert request is not None
+    assert (request.case, request.owner, request.incomplete) == ("", A, False)
+    a.do(creation("c1", A))
+    a.do(report(Subject("request", "q1", (), A, "c1")))
+    a.do(report(Subject("request", "q1", (), A, "c2")))
+    request = queries.read_request(world.records, "q1")
+    assert request is not None
+    assert request.case == "c1"
+    assert [one.id for one in world.case().requests] == ["q1"]
+
+
+def test_a_value_nested_beyond_any_message_is_the_plain_word_it_is() -> None:
+    """How deep a reader follows hangs on the stack it stands on; what an engagement says must not."""
+    for depth, serves in ((400, True), (600, False), (100_000, False)):
+        world, a, _ = ready()
+        value = '{"case":"c1","x":' + "[" * depth + "]" * depth + "}"
+        a.do(about("r1", "", Fact("engagement", value)))
+        assert world.resource().serves == ("c1" if serves else value), depth
+
+
+def test_brackets_side_by_side_or_in_text_are_no_nesting() -> None:
+    """Only depth counts, outside of strings and whatever is escaped in them."""
+    for inside in ("[" + ",".join(["[]"] * 900) + "]", '"' + '{[\\"\\\\' * 900 + '"'):
+        world, a, _ = ready()
+        a.do(about("r1", "", Fact("engagement", '{"case":"c1","x":' + inside + "}")))
+        assert world.resource().serves == "c1", inside
+
+
+def test_an_answer_may_be_a_plain_word() -> None:
+    """A command's word stands alone, a message's in the standard's structure; both accept."""
+    for answer in ("ACCEPTEE", '{"answer":"ACCEPTEE"}'):
+        world, a, b = ready()
+        b.do(report(Subject("request", "q1", (), B, "c2", creates=True), sender=B))
+        a.do(report(Subject("request", "q1", (Fact("answer", answer),), B, "c2"), sender=A))
+        assert b.do(about("r1", "c2", Fact("request", "q1"), sender=B)).kind is MERGED
+        assert world.resource().serves == "c2", answer

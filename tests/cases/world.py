@@ -7,6 +7,7 @@ from itertools import count
 
 from replica.cases import digest, machine, queries
 from replica.cases.commands import Fact, Opening, Payload, Report, Subject
+from replica.cases.levels import HIGHEST_LEVEL
 from replica.cases.operations import Batch, HybridTime, Operation, OperationId
 from replica.cases.records import Empty, Overlay
 from replica.cases.verdicts import Effects, Verdict, VerdictKind
@@ -83,12 +84,14 @@ class World:
     index: int = 0
     now_ms: int = NOON
     log: list[Batch] = field(default_factory=list)
+    spoken: int = HIGHEST_LEVEL
+    """What every voter speaks."""
 
-    def agree(self, *operations: Operation) -> Effects:
-        """The next entry of the log."""
+    def agree(self, *operations: Operation, level: int = 0) -> Effects:
+        """The next entry of the log. `level`: as its leader appended it; 0: the state's."""
         self.index += 1
         self.now_ms += 1000
-        batch = Batch(self.now_ms, queries.feature_level(self.records), operations)
+        batch = Batch(self.now_ms, level or queries.feature_level(self.records), operations, self.spoken)
         self.log.append(batch)
         effects = machine.apply(self.records, batch, self.index, 1)
         self.records.update(dict(effects.changes))

@@ -4,7 +4,9 @@ The scenarios and the hypothesis rules drive it; nothing in it is left to chance
 of the core owes it (ready.py) is here in its shortest form: `_take_readies` and `save`. After every action `check`
 compares the nodes (figure 3 of the paper).
 
-Leaves out: latency, clocks that drift, torn writes. The simulated world has those.
+A node may be paused (what arrives waits before its door) and its clock may run wrong; a learner may join.
+
+Leaves out: latencies of their own for each way, torn writes. The simulated world has those.
 """
 
 from __future__ import annotations
@@ -15,10 +17,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from replica.raft.core import Raft
-from replica.raft.events import Event, PeerFound, PeerLost, Persisted, Propose, Received, Tick
+from replica.raft.events import (
+    Event,
+    PeerFound,
+    PeerLost,
+    Persisted,
+    Propose,
+    ReadRequested,
+    Received,
+    SnapshotArrived,
+    Tick,
+)
+from replica.raft.memberships import decode_membership
 from replica.raft.messages import Message
-from replica.raft.ready import Ready
-from replica.raft.types import Entry, HardState, Index, Membership, NodeId, RaftConfig, Role, Term
+from replica.raft.ready import Install, Ready
+from replica.raft.types import Entry, EntryKind, HardState, Index, Membership, NodeId, RaftConfig, Role, Term
 
 
 class Dice(random.Random):
@@ -45,6 +58,8 @@ class MemoryStore:
     first: Index = 1
     before_first_term: Term = 0
     """The term of the entry just before the first."""
+    compacted: tuple[tuple[Index, bytes], ...] = ()
+    """The last membership before the first entry, or none."""
 
     def first_index(self) -> Index:
         return self.first
@@ -59,7 +74,8 @@ class MemoryStore:
         return self.log[index - self.first].term
 
     def memberships(self) -> tuple[tuple[Index, bytes], ...]:
-        return ()
+        held = [(entry.index, entry.data) for entry in self.log if entry.kind is EntryKind.MEMBERSHIP]
+        return (*self.compacted, *held)
 
     def entries(self, first: Index, last: Index, max_bytes: int) -> tuple[Entry, ...]:
         assert self.first <= first <= last <= self.last_index(), f"{first}..{last} of {self.first}..{self.last_index()}"
@@ -72,7 +88,10 @@ class MemoryStore:
         return tuple(found)
 
     def save(self, ready: Ready) -> None:
-        """Hard state and entries of one Ready, at once; entries replace what is there from their first on."""
+        """What one Ready has, at once: a snapshot in the place of the log; entries in that of those from their first
+        on."""
+        if ready.install is not None:
+            self.install(ready.install)
         if ready.hard_state is not None:
             self.hard_state = ready.hard_state
         if ready.entries:
@@ -84,8 +103,34 @@ class MemoryStore:
     def compact(self, first: Index) -> None:
         """Drop the entries before `first`."""
         self.before_first_term = self.term(first - 1)
+        self.compacted = tuple(known for known in self.memberships() if known[0] < first)[-1:]
         del self.log[: first - self.first]
         self.first = first
+
+    def install(self, install: Install) -> None:
+        """The log begins after the snapshot."""
+        self.log, self.first, self.before_first_term = [], install.index + 1, install.term
+        self.compacted = (install.membership,)
+
+
+@dataclass
+class Clock:
+    """A node's own: it goes `rate_permille` ms in a second of true time, from a moment at which it was right."""
+
+    rate_permille: int = 1000
+    true_ms: int = 0
+    own_ms: int = 0
+
+    def reads(self, true_ms: int) -> int:
+        return self.own_ms + (true_ms - self.true_ms) * self.rate_permille // 1000
+
+    def reaches(self, own_ms: int) -> int:
+        """The true time at which it reads so much, or the first after."""
+        return self.true_ms - (self.own_ms - own_ms) * 1000 // self.rate_permille
+
+    def runs(self, rate_permille: int, true_ms: int) -> None:
+        """From now on at this rate."""
+        self.own_ms, self.true_ms, self.rate_permille = self.reads(true_ms), true_ms, rate_permille
 
 
 @dataclass
@@ -101,6 +146,11 @@ class Node:
     applied: list[Entry] = field(default_factory=list)
     """What this life of the core gave to the state machine."""
     applied_from: Index = 0
+    membership: Membership | None = None
+    """What its configuration says; None for what the cluster began with."""
+    clock: Clock = field(default_factory=Clock)
+    paused: list[Event] | None = None
+    """What has come since its process was stopped; None while it runs."""
 
 
 @dataclass
@@ -123,6 +173,8 @@ class Cluster:
     decided: dict[Index, tuple[Entry, Term]] = field(default_factory=dict)
     """What some state machine was given, by index, and the lowest term a node was in that gave it."""
     leaders: dict[Term, NodeId] = field(default_factory=dict)
+    reads: dict[int, Index] = field(default_factory=dict)
+    """By token: how much was decided when the read was asked."""
 
     def __post_init__(self) -> None:
         members = self.config.membership
@@ -135,13 +187,18 @@ class Cluster:
         """Start the core from what its store has; the state machine begins at the log's first entry."""
         one = self.nodes[node]
         assert one.raft is None, f"node {node} runs already"
-        config = replace(self.config, node=node)
+        config = replace(self.config, node=node, membership=one.membership or self.config.membership)
         one.applied_from = one.store.first - 1
         one.applied = []
         self.starts += 1
         dice = self.make_dice(node, self.starts)
-        one.raft = self.core(config, one.store.hard_state, one.store, one.applied_from, dice, self.now_ms)
+        one.raft = self.core(config, one.store.hard_state, one.store, one.applied_from, dice, self.clock_ms(node))
         self._after(one)
+
+    def join(self, node: NodeId) -> None:
+        """A node nobody knows of: an empty store, and no membership until its leader's log brings one."""
+        self.nodes[node] = Node(node, MemoryStore(), membership=Membership(frozenset()))
+        self.start(node)
 
     def start_all(self) -> None:
         for node in self.nodes:
@@ -151,6 +208,7 @@ class Cluster:
         """The process ends and nobody is told; what was not saved is lost, what is on the wires arrives."""
         one = self.nodes[node]
         one.raft = None
+        one.paused = None
         one.saving.clear()
 
     def lose_store(self, node: NodeId) -> None:
@@ -175,38 +233,82 @@ class Cluster:
 
     # ---- events
 
+    def clock_ms(self, node: NodeId) -> int:
+        """What the node's own clock reads now."""
+        return self.nodes[node].clock.reads(self.now_ms)
+
+    def token(self) -> int:
+        self.tokens += 1
+        return self.tokens
+
     def step(self, node: NodeId, event: Event) -> None:
-        """One event at one node, and all it asks for; nothing if the node is down."""
+        """One event at one node, and all it asks for; nothing if the node is down. A paused one reads it later."""
         one = self.nodes[node]
-        if one.raft is not None:
-            one.raft.step(event)
-            self._after(one)
+        if one.raft is None:
+            return
+        if one.paused is not None:
+            one.paused.append(event)
+            return
+        one.raft.step(event)
+        self._after(one)
+
+    def pause(self, node: NodeId) -> None:
+        """Its process stands still; its connections stay."""
+        self.nodes[node].paused = []
+
+    def resume(self, node: NodeId, tick_first: bool = True) -> None:
+        """It goes on, all in one turn: its own deadline may come first, or what came meanwhile."""
+        one = self.nodes[node]
+        events, one.paused = one.paused or [], None
+        now_ms, raft = self.clock_ms(node), self.raft(node)
+        if tick_first:
+            raft.step(Tick(now_ms))
+        for event in events:
+            raft.step(replace(event, now_ms=now_ms))
+        self._after(one)
+
+    def read(self, node: NodeId) -> None:
+        """Ask for a read index; how much is decided now is remembered, and no answer may be below it."""
+        token = self.token()
+        self.reads[token] = max(self.decided, default=0)
+        self.step(node, ReadRequested(self.clock_ms(node), token))
+
+    def copy(self, node: NodeId) -> tuple[Index, Term, tuple[Index, bytes]]:
+        """A snapshot of what the node has applied: index, term and the membership in force there."""
+        one, raft = self.nodes[node], self.raft(node)
+        index = one.applied_from + len(one.applied)
+        term = raft.entry_term(index)
+        assert term is not None, f"node {node} does not know the term of {index}"
+        return index, term, raft.membership_at(index)
+
+    def ship(self, node: NodeId, snapshot: tuple[Index, Term, tuple[Index, bytes]]) -> None:
+        """The snapshot lies whole at the node."""
+        self.step(node, SnapshotArrived(self.clock_ms(node), self.token(), *snapshot))
 
     def propose(self, node: NodeId, *data: bytes) -> None:
         """Proposals of one turn: all are stepped before the Ready is taken."""
         one = self.nodes[node]
         raft = self.raft(node)
         for item in data:
-            self.tokens += 1
-            raft.step(Propose(self.now_ms, self.tokens, item))
+            raft.step(Propose(self.clock_ms(node), self.token(), item))
         self._after(one)
 
     def tick(self, node: NodeId) -> None:
-        self.step(node, Tick(self.now_ms))
+        self.step(node, Tick(self.clock_ms(node)))
 
     def peer_lost(self, node: NodeId, peer: NodeId) -> None:
-        self.step(node, PeerLost(self.now_ms, peer))
+        self.step(node, PeerLost(self.clock_ms(node), peer))
 
     def peer_found(self, node: NodeId, peer: NodeId) -> None:
-        self.step(node, PeerFound(self.now_ms, peer))
+        self.step(node, PeerFound(self.clock_ms(node), peer))
 
     # ---- the wires
 
     def deliver(self, place: int = 0) -> Message:
         """Let the message at `place` arrive, or get lost where its way is cut or its receiver down."""
         message = self.wires.pop(place)
-        if (message.frm, message.to) not in self.cut:
-            self.step(message.to, Received(self.now_ms, message))
+        if (message.frm, message.to) not in self.cut and message.to in self.nodes:
+            self.step(message.to, Received(self.clock_ms(message.to), message))
         return message
 
     def settle(self, limit: int = 10_000) -> None:
@@ -223,13 +325,40 @@ class Cluster:
         while True:
             if settle:
                 self.settle()
-            due = [(max(raft.deadline_ms, self.now_ms), one.id) for one, raft in self.running()]
-            when_ms, node = min(due, default=(end_ms + 1, 0))
+            when_ms, node = self._next_due(end_ms)
             if when_ms > end_ms:
                 self.now_ms = end_ms
                 return
             self.now_ms = when_ms
             self.tick(node)
+
+    def advance_with_latency(self, duration_ms: int, latency_ms: int) -> None:
+        """The same, and each message takes so long to arrive. What has not, stays on the wires."""
+        end_ms = self.now_ms + duration_ms
+        on_the_way: deque[tuple[int, Message]] = deque()
+        while True:
+            on_the_way.extend((self.now_ms + latency_ms, message) for message in self.wires)
+            self.wires.clear()
+            when_ms, node = self._next_due(end_ms)
+            arrives_ms = on_the_way[0][0] if on_the_way else end_ms + 1
+            if min(when_ms, arrives_ms) > end_ms:
+                self.now_ms, self.wires = end_ms, [message for _, message in on_the_way]
+                return
+            self.now_ms = min(when_ms, arrives_ms)
+            if arrives_ms <= when_ms:
+                self.wires.insert(0, on_the_way.popleft()[1])
+                self.deliver()
+            else:
+                self.tick(node)
+
+    def _next_due(self, end_ms: int) -> tuple[int, NodeId]:
+        """When whose deadline comes next."""
+        due = [
+            (max(one.clock.reaches(raft.deadline_ms), self.now_ms), one.id)
+            for one, raft in self.running()
+            if one.paused is None
+        ]
+        return min(due, default=(end_ms + 1, 0))
 
     # ---- the driver's part
 
@@ -246,6 +375,8 @@ class Cluster:
             self._tell(one, ready)
             self.wires.extend(ready.send_now)
             one.saving.append(ready)
+            if ready.install is not None:
+                one.applied, one.applied_from = [], ready.install.index
             self._apply(one, ready.committed)
 
     def save(self, node: NodeId, count: int | None = None) -> None:
@@ -258,7 +389,7 @@ class Cluster:
             one.store.save(ready)
             self.wires.extend(ready.send_saved)
             if ready.must_save:
-                one.raft.step(Persisted(self.now_ms, ready.number))
+                one.raft.step(Persisted(self.clock_ms(node), ready.number))
                 before = len(one.saving)
                 self._take_readies(one)
                 left += len(one.saving) - before if count is None else 0
@@ -280,7 +411,17 @@ class Cluster:
         for accepted in ready.accepted:
             self.report(one.id, f"accepted #{accepted.token} as {accepted.index}:{accepted.term}")
         for refused in ready.refused:
-            self.report(one.id, f"refused #{refused.token}: {refused.reason.value}, leader={refused.leader}")
+            detail = f" ({refused.detail})" if refused.detail else ""
+            self.report(one.id, f"refused #{refused.token}: {refused.reason.value}, leader={refused.leader}{detail}")
+        for read in ready.reads:
+            self.report(one.id, f"read #{read.token} at {read.index}")
+            asked = self.reads[read.token]
+            assert read.index >= asked, f"node {one.id} reads at {read.index} what was at {asked} when it was asked"
+        for done in ready.transfers:
+            result = "ok" if done.ok else "failed"
+            self.report(one.id, f"transfer #{done.token} to {done.to} {result}: {done.why}")
+        if ready.membership is not None and ready.number > 1:
+            self.report(one.id, f"membership {show_membership(ready.membership)}")
         if ready.committed:
             self.report(one.id, "applies " + " ".join(show_entry(entry) for entry in ready.committed))
 
@@ -319,7 +460,20 @@ class Cluster:
 
 def show_entry(entry: Entry) -> str:
     """`index:term` and the data, `-` for none."""
-    return f"{entry.index}:{entry.term}={entry.data.decode() or '-'}"
+    data = entry.data.decode()
+    if entry.kind is EntryKind.MEMBERSHIP:
+        data = f"<{show_membership(decode_membership(entry.data)).replace(' ', '; ')}>"
+    return f"{entry.index}:{entry.term}={data or '-'}"
+
+
+def show_membership(membership: Membership) -> str:
+    """What is not empty of it: `voters=1,2 outgoing=1,2,3`."""
+    names = ("voters", "outgoing", "learners", "incoming", "leaving")
+    sets = [(name, sorted(getattr(membership, name))) for name in names]
+    words = [f"{name}={','.join(map(str, nodes))}" for name, nodes in sets if nodes]
+    words += [f"priority={node}:{rank}" for node, rank in membership.priority]
+    words += [f"directory={membership.directory.decode()}"] if membership.directory else []
+    return " ".join(words) or "nobody"
 
 
 def make_cluster(voters: int, **config: object) -> Cluster:

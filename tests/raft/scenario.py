@@ -27,9 +27,21 @@ The commands (N, A, B are nodes; D a duration such as 150ms):
     heal                 undo every cut
     lost N A · found N A     tell N that the connection to A is gone · that it stands
     stall N · sync N [K] · unstall N     N's disk finishes nothing · K Readies of what waits · everything again
+    pause N · resume N [inbox]   N's process stands still · goes on, its deadline first, or what came meanwhile
+    clock N P            from now on N's clock goes P ms in a second
+    advance D latency=L  turn the clock; each message takes L to arrive (while `hold`: what has not stays on the wires)
     compact N F          N's store drops the entries before F
-    read N · transfer N A · change N V · snapshot N A     the requests that have their place kept; a transfer to A ended
-    status [N] · log [N] · progress N · applied N
+    compactable N [keep=F] [sending=I]   up to where the log may be dropped, with all of it flushed
+    read N               ask for a read index; no answer below what was decided then is accepted
+    transfer N [A]       ask N to hand over to A, or to whom it finds best
+    join N               a new node: an empty store, no membership of its own
+    change N voters=1,2,4 [learners=5] [priority=2:5] [directory=x]   ask N for this membership
+    compared N A yes|no  N is told that A's state and its own are the same, or not
+    copy N NAME          remember a snapshot of what N has applied
+    ship N|NAME A        A has the snapshot whole: of N now, or the one remembered
+    snapshot N A [failed]    N is told that the transfer of a snapshot to A ended
+    send NAME A>B k=v...     a message made by hand: such as no node of this cluster would send now
+    status [N] · log [N] · progress N · applied N · members [N] · timeout [N]
     quiet COMMAND        do it and record nothing: for what another scenario shows
 """
 
@@ -41,7 +53,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
-from replica.raft.events import ChangeRequested, ReadRequested, SnapshotSent, TransferRequested
+from replica.raft import messages
+from replica.raft.events import ChangeRequested, LearnerCompared, SnapshotSent, TransferRequested
 from replica.raft.messages import (
     Append,
     AppendReply,
@@ -50,12 +63,13 @@ from replica.raft.messages import (
     Message,
     PreVote,
     PreVoteReply,
+    ReadIndexReply,
     RequestVote,
     RequestVoteReply,
 )
 from replica.raft.progress import NEVER_MS
-from replica.raft.types import Entry, EntryKind, HardState, Membership, NodeId, RaftConfig
-from tests.raft.cluster import Cluster, Node, show_entry
+from replica.raft.types import Entry, EntryKind, HardState, Index, Membership, NodeId, RaftConfig, Term
+from tests.raft.cluster import Cluster, Node, show_entry, show_membership
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 
@@ -71,6 +85,7 @@ class Scenario:
         self._cluster: Cluster | None = None
         self._lines: list[str] = []
         self._holding = False
+        self._copies: dict[str, tuple[Index, Term, tuple[Index, bytes]]] = {}
         self._commands: dict[str, Callable[..., None]] = {
             name.removeprefix("do_"): getattr(self, name) for name in dir(self) if name.startswith("do_")
         }
@@ -147,8 +162,12 @@ class Scenario:
         self.cluster.now_ms = max(self.cluster.now_ms, self.cluster.raft(int(node)).deadline_ms)
         self.cluster.tick(int(node))
 
-    def do_advance(self, duration: str) -> None:
-        self.cluster.advance(_milliseconds(duration), settle=not self._holding)
+    def do_advance(self, duration: str, latency: str = "") -> None:
+        if latency:
+            latency_ms = _milliseconds(latency.removeprefix("latency="))
+            self.cluster.advance_with_latency(_milliseconds(duration), latency_ms)
+        else:
+            self.cluster.advance(_milliseconds(duration), settle=not self._holding)
 
     def do_lost(self, node: str, peer: str) -> None:
         self.cluster.peer_lost(int(node), int(peer))
@@ -157,17 +176,55 @@ class Scenario:
         self.cluster.peer_found(int(node), int(peer))
 
     def do_read(self, node: str) -> None:
-        self.cluster.step(int(node), ReadRequested(self.cluster.now_ms, token=0))
+        self.cluster.read(int(node))
 
-    def do_transfer(self, node: str, target: str) -> None:
-        self.cluster.step(int(node), TransferRequested(self.cluster.now_ms, token=0, to=int(target)))
+    def do_transfer(self, node: str, target: str = "0") -> None:
+        now_ms, token = self.cluster.clock_ms(int(node)), self.cluster.token()
+        self.cluster.step(int(node), TransferRequested(now_ms, token, int(target)))
 
-    def do_change(self, node: str, voters: str) -> None:
-        target = Membership(frozenset(_numbers(voters)))
-        self.cluster.step(int(node), ChangeRequested(self.cluster.now_ms, 0, target))
+    def do_join(self, node: str) -> None:
+        self.cluster.join(int(node))
 
-    def do_snapshot(self, node: str, peer: str) -> None:
-        self.cluster.step(int(node), SnapshotSent(self.cluster.now_ms, int(peer), ok=True))
+    def do_change(self, node: str, *words: str) -> None:
+        options = dict(word.split("=", 1) for word in words)
+        priority = [word.split(":") for word in options.get("priority", "").split(",") if word]
+        target = Membership(
+            frozenset(_numbers(options["voters"])),
+            learners=frozenset(_numbers(options.get("learners", ""))),
+            directory=options.get("directory", "").encode(),
+            priority=tuple((int(one), int(rank)) for one, rank in priority),
+        )
+        now_ms, token = self.cluster.clock_ms(int(node)), self.cluster.token()
+        self.cluster.step(int(node), ChangeRequested(now_ms, token, target))
+
+    def do_compared(self, node: str, peer: str, answer: str) -> None:
+        now_ms, index = self.cluster.clock_ms(int(node)), self.cluster.raft(int(node)).commit_index
+        self.cluster.step(int(node), LearnerCompared(now_ms, int(peer), index, {"yes": True, "no": False}[answer]))
+
+    def do_copy(self, node: str, name: str) -> None:
+        self._copies[name] = self.cluster.copy(int(node))
+
+    def do_ship(self, source: str, target: str) -> None:
+        snapshot = self._copies[source] if source in self._copies else self.cluster.copy(int(source))
+        self.cluster.ship(int(target), snapshot)
+
+    def do_snapshot(self, node: str, peer: str, result: str = "ok") -> None:
+        now_ms = self.cluster.clock_ms(int(node))
+        self.cluster.step(int(node), SnapshotSent(now_ms, int(peer), {"ok": True, "failed": False}[result]))
+
+    def do_pause(self, node: str) -> None:
+        self.cluster.pause(int(node))
+
+    def do_resume(self, node: str, first: str = "tick") -> None:
+        self.cluster.resume(int(node), {"tick": True, "inbox": False}[first])
+
+    def do_clock(self, node: str, rate_permille: str) -> None:
+        self.node(node).clock.runs(int(rate_permille), self.cluster.now_ms)
+
+    def do_send(self, name: str, way: str, *words: str) -> None:
+        frm, to = way.split(">")
+        values: dict[str, int] = {key: int(value) for key, value in (word.split("=") for word in words)}
+        self.cluster.wires.append(getattr(messages, name)(int(frm), int(to), **values))
 
     def do_stall(self, node: str) -> None:
         self.node(node).stalled = True
@@ -181,6 +238,12 @@ class Scenario:
 
     def do_compact(self, node: str, first: str) -> None:
         self.node(node).store.compact(int(first))
+
+    def do_compactable(self, node: str, *words: str) -> None:
+        options = {key: int(value) for key, value in (word.split("=") for word in words)}
+        raft = self.cluster.raft(int(node))
+        keep_from = options.get("keep", raft.commit_index + 1)
+        self.say(f"{node} through {raft.compaction_index(raft.commit_index, keep_from, options.get('sending'))}")
 
     # ---- wires
 
@@ -272,6 +335,7 @@ class Scenario:
             heard = "never" if view.heard_ms == NEVER_MS else f"{view.heard_ms}ms"
             inflight = f"{view.inflight_appends}/{view.inflight_bytes}B"
             rebuilding = " rebuilding" if view.rebuilding else ""
+            rebuilding += " quick" * view.quick + " same" * view.same
             self.say(
                 f"{view.peer} {view.phase.value} match={view.match_index} next={view.next_index} inflight={inflight} "
                 f"heard={heard}{rebuilding}"
@@ -280,6 +344,19 @@ class Scenario:
     def do_applied(self, *nodes: str) -> None:
         for one in self._chosen(*nodes):
             self.say(f"{one.id} " + " ".join(show_entry(entry) for entry in one.applied))
+
+    def do_members(self, *nodes: str) -> None:
+        """The membership in force at each, since which index, and whether a step of a change is open."""
+        for one in self._chosen(*nodes):
+            if one.raft is not None:
+                now_open = " open" if one.raft.membership_is_open else ""
+                membership = show_membership(one.raft.membership)
+                self.say(f"{one.id} at={one.raft.membership_index} {membership}{now_open}")
+
+    def do_timeout(self, *nodes: str) -> None:
+        for one in self._chosen(*nodes):
+            if one.raft is not None:
+                self.say(f"{one.id} election timeout {one.raft.election_timeout_ms}ms")
 
     def node(self, node: str) -> Node:
         return self.cluster.nodes[int(node)]
@@ -308,6 +385,8 @@ def show_message(message: Message) -> str:
             return f"{head} commit={message.commit} round={message.context}"
         case HeartbeatReply():
             return f"{head} round={message.context}{' rebuilding' if message.rebuilding else ''}"
+        case ReadIndexReply():
+            return f"{head} {f'index={message.index}' if message.ok else 'refused'}"
         case _:
             return head
 

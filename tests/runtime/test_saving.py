@@ -6,19 +6,20 @@ from collections.abc import Callable
 
 from replica.errors import StorageFull
 from replica.raft.messages import AppendReply, Message
-from replica.raft.ready import Ready
+from replica.raft.ready import Install, Ready
 from replica.raft.types import Entry, EntryKind, HardState
 from replica.runtime.saving import Saving
-from replica.storage import LogSave
+from replica.storage import Install as InstallJob
+from replica.storage import LogJob, LogSave
 
 
 class Disk:
     """Writes when told to, or says it is full."""
 
     def __init__(self) -> None:
-        self.jobs: list[tuple[LogSave, Callable[[Exception | None], None]]] = []
+        self.jobs: list[tuple[LogJob, Callable[[Exception | None], None]]] = []
 
-    def write(self, job: LogSave, done: Callable[[Exception | None], None]) -> None:
+    def write(self, job: LogJob, done: Callable[[Exception | None], None]) -> None:
         self.jobs.append((job, done))
 
 
@@ -31,9 +32,14 @@ def entries(first: int, last: int, term: int = 1) -> tuple[Entry, ...]:
 
 
 def ready(
-    number: int, *, save: tuple[Entry, ...] = (), hard: HardState | None = None, say: tuple[Message, ...] = ()
+    number: int,
+    *,
+    save: tuple[Entry, ...] = (),
+    hard: HardState | None = None,
+    say: tuple[Message, ...] = (),
+    install: Install | None = None,
 ) -> Ready:
-    return Ready(number, (), hard, save, say, (), 0, (), (), None, ())
+    return Ready(number, (), install, hard, save, say, (), 0, (), (), (), (), (), None, None, ())
 
 
 def ignore(problem: Exception | None) -> None:
@@ -89,7 +95,7 @@ def test_newer_entries_replace_what_waits_from_their_first_index_on() -> None:
     saving.add(ready(3, save=entries(4, 4, term=2)))
     saving.finish()
     saving.start(ignore)
-    assert disk.jobs[1][0].entries == (*entries(2, 3, term=1), *entries(4, 4, term=2))
+    assert disk.jobs[1][0] == LogSave(None, (*entries(2, 3, term=1), *entries(4, 4, term=2)), 0)
 
 
 def test_a_full_disk_is_tried_again_with_the_same_save_and_nothing_overtakes_it() -> None:
@@ -105,3 +111,33 @@ def test_a_full_disk_is_tried_again_with_the_same_save_and_nothing_overtakes_it(
     saving.again(problems.append)
     assert disk.jobs[1][0] == disk.jobs[0][0]
     assert saving.finish() == (1, (reply(1),))
+
+
+def test_an_install_goes_before_the_entries_that_follow_on_it_and_takes_what_waited_of_the_old_log_away() -> None:
+    """One order of jobs, one completion: nothing that rests on the install leaves before it."""
+    disk = Disk()
+    saving = Saving(disk.write, lambda token: f"snapshot-{token}")
+    saving.add(ready(1, save=entries(1, 2)))
+    install = Install(7, 50, 1, (0, b"{}"))
+    assert saving.add(ready(2, install=install, hard=HardState(2), save=entries(51, 52), say=(reply(52),))) == ()
+    assert saving.install_waits
+    assert not saving.start(ignore, may_install=False), "a write-back is under way"
+    assert saving.start(ignore)
+    assert [job for job, _ in disk.jobs] == [
+        InstallJob("snapshot-7", 50, 1, (0, b"{}"), HardState(2)),
+        LogSave(HardState(2), entries(51, 52), 0),
+    ]
+    assert saving.install_waits
+    assert saving.finish() == (2, (reply(52),))
+    assert saving.installed == install
+    assert not saving.install_waits
+
+
+def test_an_install_on_a_full_disk_is_tried_again_whole() -> None:
+    """It left no trace, and the entries behind it are nothing without it."""
+    disk = Disk()
+    saving = Saving(disk.write, str)
+    saving.add(ready(1, install=Install(7, 50, 1, (0, b"{}"))))
+    saving.start(ignore)
+    saving.again(ignore)
+    assert [type(job) for job, _ in disk.jobs] == [InstallJob, LogSave, InstallJob, LogSave]

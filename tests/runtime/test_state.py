@@ -60,13 +60,16 @@ def test_a_failed_write_back_is_taken_back_and_what_came_since_stays_above_it() 
     assert dict(state.freeze().changes) == {b"a": b"2", b"b": b"1"}
 
 
-def test_a_snapshot_stays_what_it_was_while_the_state_moves_on() -> None:
-    """A site that is sent the whole state gets one moment of it."""
+def test_a_moment_stays_what_it_was_while_the_state_moves_on() -> None:
+    """Who is sent what changed gets one moment of it; a write-back that begins later is seen by its index."""
     state = State(memory().state)
     state.advance(((b"a", b"1"),), 1, 1)
-    records = state.snapshot()
+    moment = state.moment()
     state.advance(((b"a", b"2"), (b"b", b"2")), 2, 1)
-    assert list(records) == [(b"a", b"1")]
+    assert (moment.index, dict(moment.above)) == (1, {b"a": b"1"})
+    assert state.last_frozen_index == moment.last_frozen_index
+    state.freeze()
+    assert state.last_frozen_index != moment.last_frozen_index
 
 
 def test_the_ring_forgets_the_oldest_and_says_where_it_begins() -> None:

@@ -9,7 +9,8 @@ nothing less, nothing else, nothing half. The same jobs on the memory store say 
 on from there. Every fifth kill is of a child that has just begun to make a store of its own.
 
 SIGKILL is the end of a process, not of the machine: what fsync is for is shown elsewhere (tests of the memory store's
-power cut). `--lie` makes the child acknowledge before the commit, to show that this finds it.
+power cut). `--lie` makes the child acknowledge before the commit, to show that this finds it; `--half` makes an install
+leave the membership out, to show that half an install is found.
 """
 
 from __future__ import annotations
@@ -26,18 +27,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from replica.errors import ReplicaError
 from replica.raft.types import Entry, EntryKind, HardState
 from replica.storage import (
     Identity,
+    Install,
     JournalAppend,
     JournalReplace,
     JournalTrim,
     LmdbStore,
     LogCompact,
     LogJob,
+    LogReset,
     LogSave,
     MemoryStore,
     StateFlush,
@@ -47,6 +50,8 @@ from replica.storage import (
     Writer,
     open_store,
 )
+from replica.storage import store as store_module
+from replica.storage.log import LmdbLog, LogEnds
 
 ME = Identity("lifeline", "fr.health.samu440", "site", "0" * 32)
 IN_FLIGHT = 8
@@ -76,6 +81,8 @@ def log_job(words: Sequence[str]) -> LogJob:
             return JournalReplace(name_of(life), seq, content(life, seq, turn))
         case "trim", [life, seq]:
             return JournalTrim([(name_of(life), seq)])
+        case "install", [turn, term]:  # what it does to the log
+            return LogReset(turn, term, (turn, content("membership", turn)))
     raise AssertionError(f"no such job: {words}")
 
 
@@ -118,8 +125,15 @@ class Child:
     def say(self, *words: object) -> None:
         os.write(self.pipe, (" ".join(map(str, words)) + "\n").encode())
 
+    def say_both(self, *words: str) -> None:
+        """In one write: no kill comes between the two."""
+        text = " ".join(words)
+        os.write(self.pipe, f"log {text}\nstate {text}\n".encode())
+
     def run(self) -> NoReturn:
-        steps = [self.save] * 6 + [self.append] * 4 + [self.flush] * 3 + [self.compact, self.replace, self.trim]
+        steps = [self.save] * 12 + [self.append] * 8 + [self.flush] * 6
+        steps += [self.compact, self.replace, self.trim] * 2
+        steps.append(self.install)
         self.append()
         while True:
             self.dice.choice(steps)()
@@ -179,9 +193,38 @@ class Child:
             self.say("state", "durable")
         self.state.submit(state_job(words), lambda error: self.done("state", error))
 
+    def install(self) -> None:
+        """Another state in one step, with nothing else under way, as its contract asks: said for both environments."""
+        for _ in range(IN_FLIGHT):
+            self.room.acquire()
+        self.turn = self.last = max(self.turn, self.last) + 1
+        words = ("install", str(self.turn), str(self.term))
+        change = state_job(words)
+        assert isinstance(change, StateFlush), "an install is prepared from changes"
+        local = {key: value for key, value in change.local.items() if value is not None}
+        name = f"{self.life}-{self.turn}"
+        self.store.snapshots.prepare_changed(name, change.changes, change.applied, local)
+        self.say_both("submit", *words)
+        job = log_job(words)
+        assert isinstance(job, LogReset), "an install resets the log"
+        installed = threading.Event()
+        self.log.submit(Install(name, job.index, job.term, job.membership), lambda _: installed.set())
+        installed.wait()
+        self.say_both("durable")
+        self.room.release(IN_FLIGHT)
 
-def be_the_child(folder: Path, pipe: int, life: int, *, lie: bool) -> NoReturn:
+
+class HalfLog(LmdbLog):
+    """A log that leaves the membership out of an install."""
+
+    def _reset(self, txn: Any, index: int, term: int, membership: Any, ends: LogEnds) -> LogEnds:
+        return super()._reset(txn, index, term, None, ends)
+
+
+def be_the_child(folder: Path, pipe: int, life: int, *, lie: bool, half: bool) -> NoReturn:
     try:
+        if half:
+            vars(store_module)["LmdbLog"] = HalfLog
         Child(open_store(folder, ME, create=True), pipe, life, lie=lie).run()
     except BaseException as problem:
         os.write(pipe, f"child error {problem!r}\n".encode())
@@ -195,6 +238,7 @@ def be_the_child(folder: Path, pipe: int, life: int, *, lie: bool) -> NoReturn:
 class Report:
     kills: int = 0
     jobs_acknowledged: int = 0
+    installs: int = 0
     jobs_survived_unacknowledged: int = 0
     jobs_gone_unacknowledged: int = 0
     stores_cut_in_the_making: int = 0
@@ -205,13 +249,15 @@ class Lost(AssertionError):
     """The store does not hold what was acknowledged."""
 
 
-def kill_one(folder: Path, life: int, dice: random.Random, *, lie: bool, acknowledgements: int) -> list[str]:
+def kill_one(
+    folder: Path, life: int, dice: random.Random, *, lie: bool, half: bool, acknowledgements: int
+) -> list[str]:
     """Start a child, kill it after so many acknowledgements and a little more. What it said, line by line."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        be_the_child(folder, writing, life, lie=lie)
+        be_the_child(folder, writing, life, lie=lie, half=half)
     os.close(writing)
     said = b""
     while said.count(b" durable\n") < acknowledgements:
@@ -240,6 +286,7 @@ def log_contents(store: Store) -> object:
     return (
         log.hard_state(), log.commit_hint(), first, log.term(first - 1),
         log.entries(first, last, UNLIMITED) if first <= last else (),
+        log.memberships(), log.payload_bytes,
         journal.read(0, UNLIMITED), journal.incarnations(), journal.length, journal.payload_bytes,
     )  # fmt: skip
 
@@ -251,21 +298,26 @@ def state_contents(store: Store) -> object:
 
 def compare(found: LmdbStore, model: MemoryStore, lines: Sequence[str], report: Report) -> None:
     """Bring the model up to what was acknowledged, and on through what was not, until it equals what was found."""
+    survivors: list[Sequence[str]] = []
     for environment, contents in (("log", log_contents), ("state", state_contents)):
         said = [line.split()[1:] for line in lines if line.startswith(environment)]
         submitted = [words[1:] for words in said if words[0] == "submit"]
         acknowledged = sum(words[0] == "durable" for words in said)
         for words in submitted[:acknowledged]:
             commit(model, environment, words)
+            report.installs += environment == "state" and words[0] == "install"
         report.jobs_acknowledged += acknowledged
         pending = submitted[acknowledged:]
         truth = contents(found)
         while contents(model) != truth:
             if not pending:
                 raise Lost(f"the {environment} differs from every outcome of its {acknowledged} acknowledged jobs")
-            commit(model, environment, pending.pop(0))
-            report.jobs_survived_unacknowledged += 1
+            survivors.append(pending.pop(0))
+            commit(model, environment, survivors[-1])
         report.jobs_gone_unacknowledged += len(pending)
+    report.jobs_survived_unacknowledged += len(survivors)
+    if sum(words[0] == "install" for words in survivors) == 1:
+        raise Lost("the log and the state differ about an install")
 
 
 def commit(model: MemoryStore, environment: str, words: Sequence[str]) -> None:
@@ -277,7 +329,7 @@ def commit(model: MemoryStore, environment: str, words: Sequence[str]) -> None:
 
 def cut_in_the_making(folder: Path, dice: random.Random) -> None:
     """Kill a child that makes a store; whatever is left, the next opening makes it whole."""
-    kill_one(folder, 1, dice, lie=False, acknowledgements=0)
+    kill_one(folder, 1, dice, lie=False, half=False, acknowledgements=0)
     with open_store(folder, ME, create=True) as store:
         store.log.save(HardState(9_999_999, 1), [])
     with open_store(folder, ME, create=False, read_only=True) as store:
@@ -285,7 +337,7 @@ def cut_in_the_making(folder: Path, dice: random.Random) -> None:
             raise Lost(f"{folder}: does not hold what was saved after a crash in its making")
 
 
-def torture(root: Path, times: int, seed: int, *, lie: bool = False) -> Report:
+def torture(root: Path, times: int, seed: int, *, lie: bool = False, half: bool = False) -> Report:
     """Kill `times` children. Raises `Lost` at the first store that lacks something acknowledged."""
     dice = random.Random(seed)
     model = MemoryStore(ME)
@@ -297,9 +349,13 @@ def torture(root: Path, times: int, seed: int, *, lie: bool = False) -> Report:
             report.stores_cut_in_the_making += 1
             cut_in_the_making(root / f"new {turn}", dice)
             continue
-        lines = kill_one(root / "store", seed * 10_000 + turn, dice, lie=lie, acknowledgements=dice.randrange(120))
+        life, acknowledgements = seed * 10_000 + turn, dice.randrange(120)
+        lines = kill_one(root / "store", life, dice, lie=lie, half=half, acknowledgements=acknowledgements)
         with open_store(root / "store", ME, create=turn == 1 or dice.random() < 0.5) as found:
             compare(found, model, lines, report)
+            leftovers = sorted(each.name for each in (root / "store").iterdir() if each.name.startswith("state"))
+            if len(leftovers) != 1:
+                raise Lost(f"states left over: {leftovers}")
         if dice.random() < 0.3:
             with open_store(root / "store", ME, create=False, read_only=True) as found:
                 compare(found, model, [], report)
@@ -312,10 +368,11 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=300, help="how many processes to kill")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lie", action="store_true", help="acknowledge before the commit: must be found")
+    parser.add_argument("--half", action="store_true", help="leave the membership out of an install: must be found")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         try:
-            report = torture(Path(root), options.times, options.seed, lie=options.lie)
+            report = torture(Path(root), options.times, options.seed, lie=options.lie, half=options.half)
         except Lost as problem:
             print(json.dumps({"ok": False, "problem": str(problem), "seed": options.seed}))
             return 1

@@ -11,14 +11,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from replica.errors import StoreError
 from replica.raft.types import Entry, EntryKind, HardState
 from replica.storage import (
+    Install,
     JournalAppend,
     JournalReplace,
     JournalTrim,
     LmdbStore,
     LogJob,
     LogSave,
+    Manifest,
     MemoryStore,
     StateFlush,
     StateReplaceAll,
@@ -72,6 +75,7 @@ class TestMemory(StoreBattery):
         return MemoryDisk()
 
 
+kinds = st.sampled_from([EntryKind.DATA, EntryKind.DATA, EntryKind.MEMBERSHIP])
 payloads = st.binary(max_size=40)
 keys = st.sampled_from([b"a", b"ab", b"b", b"b\0", b"\xff", b"k" * 500])
 lives = st.sampled_from([LIFE_1, LIFE_2, LIFE_3])
@@ -87,18 +91,22 @@ class TwoStores(RuleBasedStateMachine):
         self.lmdb = open_store(Path(self.folder.name) / "store", ME, create=True, map_size=SMALL_MAP)
         self.memory = MemoryStore(ME)
         self.term = 1
+        self.installs = 0
 
     def both(self, jobs: list[LogJob]) -> None:
         commit_all(self.lmdb, jobs)
         commit_all(self.memory, jobs)
 
-    @rule(back=st.integers(0, 4), datas=st.lists(payloads, max_size=6), vote=st.integers(0, 3), newer=st.booleans())
-    def save(self, back: int, datas: list[bytes], vote: int, newer: bool) -> None:
-        """Append, or replace the newest entries; with hard state or without."""
+    @rule(
+        back=st.integers(0, 4), datas=st.lists(st.tuples(payloads, kinds), max_size=6), vote=st.integers(0, 3),
+        newer=st.booleans(),
+    )  # fmt: skip
+    def save(self, back: int, datas: list[tuple[bytes, EntryKind]], vote: int, newer: bool) -> None:
+        """Append, or replace the newest entries; memberships among them; with hard state or without."""
         self.term += newer
         log = self.memory.log
         first = max(log.first_index(), log.last_index() + 1 - back)
-        new = [Entry(first + place, self.term, EntryKind.DATA, data) for place, data in enumerate(datas)]
+        new = [Entry(first + place, self.term, kind, data) for place, (data, kind) in enumerate(datas)]
         hard = HardState(self.term, vote, rebuilding=vote == 3) if newer else None
         self.both([LogSave(hard, new, first - 1 if vote else None)])
 
@@ -109,11 +117,12 @@ class TwoStores(RuleBasedStateMachine):
             self.lmdb.log.compact(through)
             self.memory.log.compact(through)
 
-    @rule(ahead=st.integers(0, 5))
-    def reset(self, ahead: int) -> None:
+    @rule(ahead=st.integers(0, 5), under=st.none() | st.integers(0, 5), data=payloads)
+    def reset(self, ahead: int, under: int | None, data: bytes) -> None:
         index = self.memory.log.last_index() + ahead
-        self.lmdb.log.reset(index, self.term)
-        self.memory.log.reset(index, self.term)
+        membership = None if under is None else (max(0, index - under), data)
+        self.lmdb.log.reset(index, self.term, membership)
+        self.memory.log.reset(index, self.term, membership)
 
     @rule(records=st.lists(st.tuples(lives, payloads), max_size=5))
     def append(self, records: list[tuple[bytes, bytes]]) -> None:
@@ -137,17 +146,47 @@ class TwoStores(RuleBasedStateMachine):
         record = held[which % len(held)]
         self.both([JournalReplace(record.incarnation, record.seq, payload)])
 
-    @rule(changed=changes, local=changes, index=st.integers(0, 99))
-    def flush(self, changed: dict[bytes, bytes | None], local: dict[bytes, bytes | None], index: int) -> None:
-        job = StateFlush(changed, (index, self.term), local)
+    @rule(changed=changes, local=changes, ahead=st.integers(0, 3))
+    def flush(self, changed: dict[bytes, bytes | None], local: dict[bytes, bytes | None], ahead: int) -> None:
+        job = StateFlush(changed, self.applied(ahead), local)
         self.lmdb.commit_state([job])
         self.memory.commit_state([job])
 
-    @rule(records=st.dictionaries(keys, payloads, max_size=4), local=changes)
-    def replace_all(self, records: dict[bytes, bytes], local: dict[bytes, bytes | None]) -> None:
-        job = StateReplaceAll(records, (5, self.term), local)
+    @rule(records=st.dictionaries(keys, payloads, max_size=4), local=changes, index=st.integers(0, 20))
+    def replace_all(self, records: dict[bytes, bytes], local: dict[bytes, bytes | None], index: int) -> None:
+        job = StateReplaceAll(records, (index, self.term), local)
         self.lmdb.commit_state([job])
         self.memory.commit_state([job])
+
+    @precondition(lambda self: self.memory.state.applied()[0] > 0)
+    @rule(local=st.dictionaries(keys, payloads, max_size=3), vote=st.integers(0, 3))
+    def install_own_snapshot(self, local: dict[bytes, bytes], vote: int) -> None:
+        """Each store receives what it has itself taken: the state stays, local values and the log change."""
+        taken = [(store, store.snapshots.take()) for store in (self.lmdb, self.memory)]
+        if any(cannot_be_installed(store, manifest) for store, manifest in taken):
+            return
+        for store, manifest in taken:
+            receiving = store.snapshots.receive(manifest)
+            for chunk in receiving.missing:
+                receiving.write(chunk, store.snapshots.read(manifest.name, chunk))
+            store.snapshots.prepare(manifest.name, local)
+            hard = HardState(self.term, vote)
+            store.commit_log([Install(manifest.name, manifest.index, manifest.term, manifest.membership, hard)])
+            store.snapshots.drop(manifest.name)
+
+    @rule(changed=changes, ahead=st.integers(1, 3))
+    def install_changes(self, changed: dict[bytes, bytes | None], ahead: int) -> None:
+        applied = self.applied(ahead)
+        if applied[0] >= self.memory.log.first_index() - 1:
+            self.installs += 1
+            for store in (self.lmdb, self.memory):
+                name = f"changed-{self.installs}"
+                store.snapshots.prepare_changed(name, changed, applied, {})
+                store.commit_log([Install(name, *applied)])
+
+    def applied(self, ahead: int) -> tuple[int, int]:
+        index, term = self.memory.state.applied()
+        return (index, term) if ahead == 0 else (index + ahead, self.term)
 
     @rule()
     def reopen(self) -> None:
@@ -165,6 +204,13 @@ class TwoStores(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
+def cannot_be_installed(store: Store, manifest: Manifest) -> bool:
+    """Whether it is older than the log, or its name is the one of the state in use: equal bytes, installed before."""
+    with pytest.raises(StoreError) as caught:
+        store.snapshots.prepare(manifest.name, {})
+    return store.log.first_index() - 1 > manifest.index or "is installed already" in str(caught.value)
+
+
 def everything(store: Store) -> dict[str, object]:
     """All that can be read from a store."""
     log, journal, state = store.log, store.journal, store.state
@@ -176,6 +222,9 @@ def everything(store: Store) -> dict[str, object]:
         "hard state": (log.hard_state(), log.commit_hint()),
         "journal": (journal.read(), journal.read(2, 3), journal.length, journal.payload_bytes),
         "incarnations": (journal.incarnations(), journal.latest_incarnation(), journal.last_seq(LIFE_2)),
+        "memberships": log.memberships(),
+        "sizes": (log.payload_bytes, [log.first_within(size) for size in (0, 1, 20, 50, 100, UNLIMITED)]),
+        "changed": [state.changed_since(index) for index in range(state.applied()[0] + 2)],
         "state": (list(state.scan(b"")), list(state.scan(b"b")), state.get(b"ab"), state.applied()),
         "local": (list(state.local_scan(b"")), state.local_get(b"a")),
     }
@@ -183,5 +232,5 @@ def everything(store: Store) -> dict[str, object]:
 
 TestTwoStores = TwoStores.TestCase
 TestTwoStores.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from replica.errors import StoreDamaged, StoreError
-from replica.raft.types import HardState, Index
+from replica.raft.types import Entry, EntryKind, HardState, Index
 from replica.storage import LmdbStore, Store, open_store
 from replica.storage.records import (
     Kind,
@@ -67,7 +67,7 @@ def reopen(folder: Path) -> Iterator[Callable[[], LmdbStore]]:
 Reopen = Callable[[], LmdbStore]
 
 
-@pytest.mark.parametrize("offset", [0, 5, -1, -2, -9, -10, -17])
+@pytest.mark.parametrize("offset", [0, 5, -1, -8, -9, -10, -17, -18, -25])
 def test_an_entry_is_found_damaged(folder: Path, reopen: Reopen, offset: int) -> None:
     """In its data, kind, term or checksum; by each way of reading it; its neighbours are read."""
     flip(folder, "log", b"<entry 5>", offset)
@@ -90,7 +90,7 @@ def test_a_damaged_entry_is_named_by_index_and_term(folder: Path, reopen: Reopen
 def test_sound_entries_in_the_wrong_place_are_found(folder: Path, reopen: Reopen) -> None:
     """A page written to another page's address: every byte is as it was written, but not where."""
     data = folder / "log" / "data.mdb"
-    one, two = (encode_entry(entry(index, 3, b"<entry %d>" % index)) for index in (5, 6))
+    one, two = (encode_entry(entry(index, 3, b"<entry %d>" % index), 9 * index) for index in (5, 6))
     data.write_bytes(data.read_bytes().replace(one, b"!" * len(one)).replace(two, one).replace(b"!" * len(one), two))
     log = reopen().log
     for index in (5, 6):
@@ -137,7 +137,7 @@ def test_term_and_vote_are_found_damaged(folder: Path, reopen: Reopen, offset: i
 
 def test_a_damaged_floor_is_found_at_opening(folder: Path) -> None:
     """Without it nobody knows where the log begins."""
-    flip(folder, "log", seal(Kind.FLOOR, b"@floor", (2).to_bytes(8, "big") + (3).to_bytes(8, "big")), 15)
+    flip(folder, "log", seal(Kind.FLOOR, b"@floor", b"".join(number_key(number) for number in (2, 3, 18))), 15)
     with pytest.raises(StoreDamaged, match="log floor"):
         open_store(folder, ME, create=False)
 
@@ -256,7 +256,7 @@ def test_a_damaged_identity_is_found_at_opening(folder: Path) -> None:
 
 def test_every_bit_of_a_record_is_summed() -> None:
     """Flip each bit of a sealed entry, of its key and of its kind: never sound."""
-    whole = encode_entry(entry(7, 3, b"data"))
+    whole = encode_entry(entry(7, 3, b"data"), 28)
     assert is_sound(Kind.ENTRY, number_key(7), whole)
     for place in range(len(whole) * 8):
         damaged = bytearray(whole)
@@ -334,3 +334,40 @@ def test_compacted_entries_do_not_come_back(folder: Path, reopen: Reopen) -> Non
     log = reopen().log
     assert (log.first_index(), log.last_index()) == (3, 10)
     assert entries(1, 1)[0].index < log.first_index()
+
+
+def test_a_membership_is_found_damaged(folder: Path, reopen: Reopen) -> None:
+    """By its index; its entry, and the others, are read."""
+    with open_store(folder, ME, create=False) as made:
+        made.log.save(None, [Entry(11, 3, EntryKind.MEMBERSHIP, b"<a b c>")])
+    key = number_key(11)
+    flip(folder, "log", key + seal(Kind.MEMBERSHIP, key, b"<a b c>"), 20)
+    log = reopen().log
+    with pytest.raises(StoreDamaged, match="membership 11: its checksum"):
+        log.memberships()
+    assert log.entries(11, 11, 0)[0].data == b"<a b c>"
+
+
+def test_a_damaged_record_of_changes_is_found(folder: Path, reopen: Reopen) -> None:
+    """Keys that are missing from it would never reach the one who asks."""
+    flip(folder, "state", b"\x00\x06case/1\x00\x06case/2", 4)
+    with pytest.raises(StoreDamaged, match="changed keys 0"):
+        reopen().state.changed_since(0)
+
+
+def test_a_damaged_reach_of_the_changes_is_found(folder: Path, reopen: Reopen) -> None:
+    """Nobody would know from where on they are whole."""
+    held = 16 + 5 * (2 + 6)
+    flip(folder, "state", seal(Kind.REACH, b"@changed", number_key(0) + number_key(held)), 12)
+    with pytest.raises(StoreDamaged, match="reach of the changed keys"):
+        reopen().state.changed_since(4)
+
+
+def test_a_damaged_last_entry_does_not_hide_the_rest(folder: Path, reopen: Reopen) -> None:
+    """The opening reads its place in the count of bytes, and can do without."""
+    flip(folder, "log", b"<entry 10>")
+    store = reopen()
+    with pytest.raises(StoreDamaged, match=r"log entry \(10, 3\)"):
+        store.log.term(10)
+    assert store.log.term(9) == 3
+    assert len(store.journal.read()) == 5

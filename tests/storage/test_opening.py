@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from replica.errors import StoreDamaged, StoreError
-from replica.storage import FORMAT_VERSION, Identity, LmdbStore, open_store, peek_identity, store
+from replica.storage import FORMAT_VERSION, Identity, LmdbStore, making, open_store, peek_identity
 from replica.storage.environment import MAIN, Environment
 from replica.storage.identity import IDENTITY_KEY, encode_identity
 
@@ -48,7 +49,11 @@ def refused(folder: Path) -> Callable[..., StoreError]:
 
     def check(text: str, identity: Identity = ME, *, for_reading: bool = True) -> StoreError:
         before = contents(folder.parent)
-        ways = [{"create": False}, {"create": True}, *([{"create": False, "read_only": True}] if for_reading else [])]
+        ways: list[dict[str, Any]] = [
+            {"create": False},
+            {"create": True},
+            *([{"create": False, "read_only": True}] if for_reading else []),
+        ]
         for way in ways:
             with pytest.raises(StoreError) as caught:
                 open_store(folder, identity, **way)
@@ -407,7 +412,7 @@ STEPS = ["_make_environments", "Environment", "_write_first", "sync_folder", "_m
 def cut_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int, *, after: bool) -> list[int]:
     """Let the `call`-th call of a step of creation be the last thing this process does, before or after its effect."""
     calls = [0]
-    real = getattr(store, name)
+    real = getattr(making, name)
 
     def step(*arguments: object, **options: object) -> object:
         calls[0] += 1
@@ -418,7 +423,7 @@ def cut_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int, *, after: bool
             raise PowerCut
         return result
 
-    monkeypatch.setattr(store, name, step)
+    monkeypatch.setattr(making, name, step)
     return calls
 
 

@@ -8,10 +8,11 @@ import msgspec
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from replica.cases.commands import Payload
+from replica.cases.commands import ForceNewCluster, Payload
 from replica.cases.operations import HybridTime, Operation, OperationId
 from replica.raft import messages as raft
-from replica.raft.types import Entry, EntryKind
+from replica.raft.memberships import encode_membership
+from replica.raft.types import Entry, EntryKind, Membership
 from replica.wire import ALL_MESSAGES, Message, RaftMessages
 from replica.wire.limits import INCARNATION_BYTES, MAX_COUNT
 
@@ -39,7 +40,7 @@ def _drawn(info: inspect.Type, name: str = "") -> st.SearchStrategy[Any]:
         case inspect.UnionType():
             return st.one_of([_drawn(kind, name) for kind in info.types])
         case inspect.VarTupleType():
-            return st.lists(_drawn(info.item_type, name), max_size=3).map(tuple)
+            return st.lists(_drawn(info.item_type, name), min_size=info.min_length or 0, max_size=3).map(tuple)
         case inspect.TupleType():
             return st.tuples(*[_drawn(kind, name) for kind in info.item_types])
         case inspect.EnumType():
@@ -59,15 +60,35 @@ def _drawn(info: inspect.Type, name: str = "") -> st.SearchStrategy[Any]:
     raise NotImplementedError(f"no values for {info}")
 
 
+_NODE_SETS = st.frozensets(NODES, max_size=5)
+MEMBERSHIPS = st.builds(
+    Membership,
+    voters=_NODE_SETS,
+    outgoing=_NODE_SETS,
+    learners=_NODE_SETS,
+    incoming=_NODE_SETS,
+    leaving=_NODE_SETS,
+    directory=st.binary(max_size=20),
+    priority=st.lists(st.tuples(NODES, st.integers(-9, 9)), max_size=3).map(tuple),
+)
+
+
+@st.composite
+def _entry(draw: st.DrawFn, index: int, term: int) -> Entry:
+    """One entry; where it is a change of the membership, its bytes are one."""
+    kind = draw(st.sampled_from(EntryKind))
+    of_any_kind = st.binary(max_size=20)
+    return Entry(
+        index, term, kind, draw(MEMBERSHIPS.map(encode_membership) if kind is EntryKind.MEMBERSHIP else of_any_kind)
+    )
+
+
 @st.composite
 def _appends(draw: st.DrawFn) -> raft.Append:
     """As a leader builds them: terms never fall, indexes follow each other."""
     terms = sorted(draw(st.lists(COUNTS, min_size=2, max_size=8)))
     prev = draw(st.integers(0, MAX_COUNT - 10))
-    entries = tuple(
-        Entry(prev + 1 + place, term, draw(st.sampled_from(EntryKind)), draw(st.binary(max_size=20)))
-        for place, term in enumerate(terms[1:-1])
-    )
+    entries = tuple(draw(_entry(prev + 1 + place, term)) for place, term in enumerate(terms[1:-1]))
     return raft.Append(draw(NODES), draw(NODES), terms[-1], prev, terms[0], entries, draw(COUNTS))
 
 
@@ -77,10 +98,12 @@ _OTHERS: tuple[st.SearchStrategy[raft.Message], ...] = (
     st.builds(raft.RequestVote, NODES, NODES, COUNTS, COUNTS, COUNTS, st.booleans()),
     st.builds(raft.RequestVoteReply, NODES, NODES, COUNTS, st.booleans()),
     st.builds(raft.AppendReply, NODES, NODES, COUNTS, st.booleans(), COUNTS, COUNTS, COUNTS, st.booleans(), COUNTS),
-    st.builds(raft.Heartbeat, NODES, NODES, COUNTS, COUNTS, COUNTS),
-    st.builds(raft.HeartbeatReply, NODES, NODES, COUNTS, COUNTS, st.booleans(), COUNTS),
+    st.builds(raft.Heartbeat, NODES, NODES, COUNTS, COUNTS, COUNTS, COUNTS),
+    st.builds(raft.HeartbeatReply, NODES, NODES, COUNTS, COUNTS, st.booleans(), COUNTS, COUNTS),
     st.builds(raft.Readmit, NODES, NODES, COUNTS, COUNTS),
     st.builds(raft.TimeoutNow, NODES, NODES, COUNTS),
+    st.builds(raft.ReadIndex, NODES, NODES, COUNTS, COUNTS),
+    st.builds(raft.ReadIndexReply, NODES, NODES, COUNTS, COUNTS, COUNTS, st.booleans()),
 )
 RAFT_MESSAGES: st.SearchStrategy[raft.Message] = st.one_of(_appends(), *_OTHERS)
 OPERATIONS = st.builds(
@@ -91,7 +114,7 @@ OPERATIONS = st.builds(
     clock=st.builds(HybridTime, _MS, COUNTS),
     act_ms=st.integers(-(1 << 53), 1 << 53),
     author=TEXTS,
-    payload=of_type(Payload),
+    payload=of_type(Payload).filter(lambda payload: not isinstance(payload, ForceNewCluster)),  # nobody hands it in
     have=COUNTS,
     key=TEXTS,
 )

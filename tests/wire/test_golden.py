@@ -19,7 +19,8 @@ from replica.cases import commands as do
 from replica.cases.operations import Batch, HybridTime, Operation, OperationId
 from replica.cases.verdicts import Decided, Effects, Finding, Verdict, VerdictKind
 from replica.raft import messages as raft
-from replica.raft.types import Entry, EntryKind
+from replica.raft.memberships import decode_membership, encode_membership
+from replica.raft.types import Entry, EntryKind, Membership
 from replica.wire import (
     ALL_MESSAGES,
     Dialler,
@@ -40,6 +41,7 @@ from replica.wire import (
     feed,
     frame,
     raft_codec,
+    snapshot,
 )
 from replica.wire.handshake import Hello, Refusal, Welcome
 
@@ -69,6 +71,7 @@ PAYLOADS: tuple[do.Payload, ...] = (
     do.HandBack("samu440", "dry again", (CASE,)),
     do.DecideConflict("case", CASE, "priority", "", "P0"),
     do.RaiseLevel(2),
+    do.ForceNewCluster("dr. Ker", 1_700_000_000_000, "france", 999, 1, "france-2"),
 )
 RAFT: tuple[raft.Message, ...] = (
     raft.PreVote(1, 2, 8, 1000, 7),
@@ -77,10 +80,21 @@ RAFT: tuple[raft.Message, ...] = (
     raft.RequestVoteReply(2, 1, 8, False),
     raft.Append(1, 2, 8, 9, 7, (Entry(10, 8, EntryKind.NOOP, b""), Entry(11, 8, EntryKind.DATA, b"batch")), 9),
     raft.AppendReply(2, 1, 8, False, 9, 5, 6, True, 77),
-    raft.Heartbeat(1, 2, 8, 9, 4),
-    raft.HeartbeatReply(2, 1, 8, 4, True, 77),
+    raft.Heartbeat(1, 2, 8, 9, 4, 300),
+    raft.HeartbeatReply(2, 1, 8, 4, True, 77, 1234),
     raft.Readmit(1, 2, 8, 77),
     raft.TimeoutNow(1, 3, 8),
+    raft.ReadIndex(2, 1, 8, 5),
+    raft.ReadIndexReply(1, 2, 8, 5, 1000, True),
+)
+MEMBERSHIP = Membership(
+    frozenset({1, 2, 4}),
+    frozenset({1, 2, 3}),
+    frozenset({5, 6}),
+    frozenset({6}),
+    frozenset({2}),
+    b"names",
+    ((1, 3), (2, 1)),
 )
 MESSAGES: tuple[Any, ...] = (
     feed.Follow(1000, 8),
@@ -88,25 +102,39 @@ MESSAGES: tuple[Any, ...] = (
     feed.FeedBeat(8, 1000, 1_700_000_000_000, 3),
     feed.NoQuorum(8),
     feed.EffectsMessage(b"effects", True),
-    feed.StateBegin(1000, 8, 2, 11),
-    feed.StateChunk(((b"key", b"record"), (b"k", b"r"))),
+    feed.StateBegin(1000, 8, 2, 11, 900, 7, b"{}"),
+    feed.StateChunk(((b"key", b"record"), (b"k", b"r")), (b"gone",)),
     feed.StateEnd(bytes(16)),
     feed.Behind("my commit is 900, yours 1000"),
     feed.Hint(NOTED, "gap"),
     feed.Forward((b"operation",), "site-44"),
     feed.ForwardHint("site-44", NOTED, "no-leader"),
     feed.LeaderClock(8, 1_700_000_000_000),
+    feed.LearnerDigest(1000, bytes(16)),
+    feed.Zones((feed.ZoneAt(1, "zone-a", "10.0.0.1:7001", True), feed.ZoneAt(4, "zone-d", "10.0.0.4:7001")), 2),
+    feed.ConfirmRead(7),
+    feed.ReadConfirmed(7, 1000, "no leader", 100),
+    snapshot.StateNeeded(1001),
+    snapshot.StateAsk(900, 7),
+    snapshot.SnapshotOffer("1000-8-0a", 1000, 8, 7, b"{}", bytes(16), 5, 4, bytes(range(32))),
+    snapshot.SnapshotWant("1000-8-0a", (0, 1)),
+    snapshot.SnapshotChunk("1000-8-0a", 1, b"k"),
+    snapshot.SnapshotDone(False, "disk full"),
+    snapshot.StillHere("prepares"),
     client.SubmitCommand(1, do.CloseCase(CASE), "dr. Ker", 1_700_000_000_000, "key-1", 250),
     client.SubmitMessage(2, b"{}", "fr.health.samu440", "hub", "key-2", 100),
     client.OutcomeOf(3, str(NOTED)),
     client.VerdictOf(4, str(NOTED), 1000),
-    client.ShowCase(5, CASE, "local", 250),
-    client.ShowResource(6, "smur-1", "local", 250),
-    client.ListCases(7, "samu440", True, "local", 250),
-    client.ListResources(8, "samu440", "local", 250),
-    client.Conflicts(9, "samu440", "local", 250),
+    client.ShowCase(5, CASE, "local", 250, 1000),
+    client.ShowResource(6, "smur-1", "local", 250, 1000),
+    client.ListCases(7, "samu440", True, "local", 250, 1000),
+    client.ListResources(8, "samu440", "local", 250, 1000),
+    client.Conflicts(9, "samu440", "local", 250, 1000),
     client.Status(10),
     client.Digest(11),
+    client.Members(15),
+    client.ChangeMembers(16, (client.NewZone(4, "zone-d", "10.0.0.4:7001", 1),), ("zone-c",), ("zone-a",), True),
+    client.HandOver(17, "zone-b", 500),
     client.Receipts(12, (client.Receipt("agreed", str(NOTED), 1000, VERDICT), client.Receipt("unknown", str(OPENED)))),
     client.Answer(13, b'{"id":1}', True),
     client.Failure(14, "overloaded", "try again in 50 ms", True, (("$.a", "b"),), 50, str(NOTED)),
@@ -140,9 +168,10 @@ def written() -> dict[str, bytes]:
     names |= {"raft " + name_of(message): encode(RaftMessages.of([message])) for message in RAFT}
     names |= {"message " + name_of(message): encode(message) for message in MESSAGES}
     names |= {
-        "batch": batch(1_700_000_000_000, 1, [encode_operation(OPERATION)]),
+        "batch": batch(1_700_000_000_000, 1, [encode_operation(OPERATION)], 2),
         "effects": encode_effects(EFFECTS),
         "verdict": encode_verdict(VERDICT),
+        "membership": encode_membership(MEMBERSHIP),
         "hello": Dialler(ME).hello(),
         "welcome": msgspec.msgpack.encode(WELCOME),
         "refusal": msgspec.msgpack.encode(REFUSAL),
@@ -164,9 +193,18 @@ def test_the_bytes_are_those_of_the_first_release(name: str) -> None:
     assert written()[name].hex() == GOLDEN[name].hex()
 
 
+def in_log(data: bytes) -> Operation:
+    """The operation as whoever applies an entry reads it."""
+    (operation,) = decode_batch(batch(0, 1, [data])).operations
+    return operation
+
+
 @pytest.mark.parametrize("payload", PAYLOADS, ids=name_of)
 def test_an_operation_once_written_is_read(payload: do.Payload) -> None:
-    assert _with(payload) == decode_operation(GOLDEN[f"operation/{name_of(payload)}"])
+    data = GOLDEN[f"operation/{name_of(payload)}"]
+    assert _with(payload) == in_log(data)
+    if not isinstance(payload, do.ForceNewCluster):  # which nobody hands in
+        assert _with(payload) == decode_operation(data)
 
 
 @pytest.mark.parametrize("message", RAFT, ids=name_of)
@@ -175,13 +213,32 @@ def test_a_raft_message_once_written_is_read(message: raft.Message) -> None:
     assert (message,) == decoded.messages()
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("raft/Heartbeat@1", raft.Heartbeat(1, 2, 8, 9, 4)),
+        ("raft/HeartbeatReply@1", raft.HeartbeatReply(2, 1, 8, 4, True, 77)),
+    ],
+)
+def test_what_the_first_release_did_not_say_has_its_default(name: str, message: raft.Message) -> None:
+    decoded = decode(GOLDEN[name], (RaftMessages,))
+    assert (message,) == decoded.messages()
+
+
+def test_a_membership_once_written_is_read() -> None:
+    """It stands in logs, for ever."""
+    assert encode_membership(MEMBERSHIP) == GOLDEN["membership"]
+    assert decode_membership(GOLDEN["membership"]) == MEMBERSHIP
+
+
 @pytest.mark.parametrize("message", MESSAGES, ids=name_of)
 def test_a_message_once_written_is_read(message: Any) -> None:
     assert message == decode(GOLDEN[f"message/{name_of(message)}"], ALL_MESSAGES)
 
 
 def test_everything_else_once_written_is_read() -> None:
-    assert decode_batch(GOLDEN["batch"]).operations == (OPERATION,)
+    assert decode_batch(GOLDEN["batch"]) == Batch(1_700_000_000_000, 1, (OPERATION,), 2)
+    assert decode_batch(GOLDEN["batch@1"]) == Batch(1_700_000_000_000, 1, (OPERATION,), 0)
     assert decode_effects(GOLDEN["effects"]) == EFFECTS
     assert decode_verdict(GOLDEN["verdict"]) == VERDICT
     assert msgspec.msgpack.decode(GOLDEN["hello"], type=Hello).node_id == "zone-a"
@@ -191,12 +248,13 @@ def test_everything_else_once_written_is_read() -> None:
 
 
 READERS: dict[str, Callable[[bytes], object]] = {
-    "operation": decode_operation,
+    "operation": in_log,
     "raft": lambda data: decode(data, (RaftMessages,)).messages(),
     "message": lambda data: decode(data, ALL_MESSAGES),
     "batch": decode_batch,
     "effects": decode_effects,
     "verdict": decode_verdict,
+    "membership": decode_membership,
     "hello": msgspec.msgpack.Decoder(Hello).decode,
     "welcome": msgspec.msgpack.Decoder(Welcome).decode,
     "refusal": msgspec.msgpack.Decoder(Refusal).decode,
@@ -214,7 +272,18 @@ WIRE_FORMS = tuple(getattr(raft_codec, f"_{name_of(message)}") for message in RA
 PARTS = (do.Fact, do.Subject, Operation, OperationId, HybridTime, Batch, Effects, Decided, Verdict, Finding)
 STRUCTS = {
     struct.__name__.lstrip("_") if struct not in WIRE_FORMS else f"raft/{struct.__name__.lstrip('_')}": struct
-    for struct in (*ALL_MESSAGES, *WIRE_FORMS, *map(type, PAYLOADS), *PARTS, client.Receipt, Hello, Welcome, Refusal)
+    for struct in (
+        *ALL_MESSAGES,
+        *WIRE_FORMS,
+        *map(type, PAYLOADS),
+        *PARTS,
+        client.Receipt,
+        client.NewZone,
+        feed.ZoneAt,
+        Hello,
+        Welcome,
+        Refusal,
+    )
 }
 FIELDS = {
     name: fields.split(",")

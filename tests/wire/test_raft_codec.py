@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from replica.errors import RemoteProtocolError
 from replica.raft import messages as raft
+from replica.raft.memberships import encode_membership
 from replica.raft.messages import Append, Heartbeat
-from replica.raft.types import Entry, EntryKind
+from replica.raft.types import Entry, EntryKind, Membership
 from replica.wire import FROM_ZONE, FrameReader, RaftMessages, decode, encode, frame, raft_codec, share_frames
 from replica.wire.limits import MAX_BATCH_BYTES, MAX_FRAME_BYTES, MIB
 from tests.wire.strategies import RAFT_MESSAGES
@@ -57,7 +58,8 @@ def entry(index: int = 10, term: int = 5, data: bytes = b"x") -> Entry:
 
 
 def test_the_kind_of_an_entry_survives_as_the_kind_and_not_as_its_number() -> None:
-    (message,) = across([append(*[Entry(10 + kind, 5, kind, b"") for kind in EntryKind])])
+    three = encode_membership(Membership(frozenset({1, 2, 3})))
+    (message,) = across([append(*[Entry(10 + kind, 5, kind, three) for kind in EntryKind])])
     assert isinstance(message, Append)
     assert [type(e.kind) for e in message.entries] == [EntryKind] * len(EntryKind)
 
@@ -74,6 +76,22 @@ def payload(*, terms: object = (5,), kinds: object = b"\x01", data: object = (b"
     return msgspec.msgpack.encode(["raft", [["append", 1, 2, term, 9, 1, 8, terms, kinds, data]]])
 
 
+THREE = encode_membership(Membership(frozenset({1, 2, 3}), priority=((3, 1),)))
+
+
+def test_the_membership_written_by_hand_is_accepted() -> None:
+    """The cases below break one thing each."""
+    (message,) = RaftMessages.messages(decode(payload(kinds=b"\x02", data=(THREE,)), (RaftMessages,)))
+    assert isinstance(message, Append)
+    assert message.entries[0].data == THREE
+
+
+def test_a_membership_of_garbage_cannot_be_sent() -> None:
+    """Our own mistake: it must not reach a peer's log."""
+    with pytest.raises(ValueError, match="Expecting value"):
+        RaftMessages.of([append(Entry(10, 5, EntryKind.MEMBERSHIP, b""))])
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
@@ -81,6 +99,16 @@ def payload(*, terms: object = (5,), kinds: object = b"\x01", data: object = (b"
         (payload(kinds=b""), "1 terms, 0 kinds, 1 data of entries"),
         (payload(data=()), "1 terms, 1 kinds, 0 data of entries"),
         (payload(kinds=b"\x03"), "entry kind 3 is not known"),
+        (payload(kinds=b"\x02"), "Expecting value"),
+        (payload(kinds=b"\x02", data=(b"[]",)), "a membership entry with other fields than it has"),
+        (payload(kinds=b"\x02", data=(b'{"voters":[1]}',)), "a membership entry with other fields than it has"),
+        (payload(kinds=b"\x02", data=(b"\xff",)), "codec can't decode"),
+        (payload(kinds=b"\x02", data=(b"[" * 100_000,)), "a membership entry with a field of another kind"),
+        (payload(kinds=b"\x02", data=(THREE.replace(b"3]", b"0]"),)), "0 is no node of the log"),
+        (payload(kinds=b"\x02", data=(THREE.replace(b"3]", b"true]"),)), "True is no node of the log"),
+        (payload(kinds=b"\x02", data=(THREE.replace(b"[]", b"7"),)), "a membership entry with a field of another kind"),
+        (payload(kinds=b"\x02", data=(THREE.replace(b"[[3,1]]", b"[[3]]"),)), "not enough values to unpack"),
+        (payload(kinds=b"\x02", data=(THREE.replace(b"3,1", b"3,Infinity"),)), "inf is no priority"),
         (payload(terms=(5, 4), kinds=b"\1\1", data=(b"", b"")), "terms fall along the entries"),
         (payload(terms=(6,)), "terms fall along the entries"),
         (payload(terms=(0,)), "terms fall along the entries"),

@@ -1,0 +1,12 @@
+"""All mutants, by name. The names are unique; what each asks for must apply (tests/chaos/test_mutants.py)."""
+
+from __future__ import annotations
+
+from chaos.mutants.chapters import CHAPTERS
+from chaos.mutants.elections import ELECTIONS
+from chaos.mutants.mutant import Mutant
+from chaos.mutants.node import NODE
+from chaos.mutants.replicating import REPLICATING
+
+MUTANTS: tuple[Mutant, ...] = (*ELECTIONS, *REPLICATING, *CHAPTERS, *NODE)
+"""In the order in which they are reported."""

@@ -1,0 +1,288 @@
+"""A host and the lives of the process on it: the shipped `run_zone` or `run_site`, started, paused, killed, restarted.
+
+A kill is unlike every other end: first the disk, the links and the log of this life go dead, then its tasks are
+cancelled. So whatever the shipped code does to tidy up goes nowhere, as after SIGKILL. A life that ends by itself is
+another matter: why it did must be a fault that this world knows it has made (`expected`), else the seed has failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from contextvars import Context, copy_context
+from random import Random
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from chaos.nodes.disk import SimDisk, SimWriter
+from chaos.nodes.loop import OWNER, Task
+from chaos.nodes.network import FIN, RESET, Listener
+from replica.config import SiteConfig, ZoneConfig, host_and_port
+from replica.errors import StorageFailed, StoreDamaged
+from replica.runtime.node import Running, run_site, run_zone
+from replica.storage import Identity, Store
+
+if TYPE_CHECKING:
+    from chaos.nodes.world import World
+
+NOON_MS = 1_767_610_800_000
+"""The wall clock of an accurate host when its world begins."""
+
+
+class InjectedDeath(Exception):
+    """What a background task is made to raise."""
+
+
+class Watcher(Protocol):
+    """Who is told what happens in a process. Called in its loop, never for a dead one."""
+
+    def started(self, process: Process) -> None: ...
+    def logged(self, process: Process, event: str, fields: dict[str, Any]) -> None: ...
+
+
+class Process:
+    """One life."""
+
+    def __init__(self, host: Host, life: int) -> None:
+        self.host = host
+        self.life = life
+        self.dead = False
+        self.frozen = False
+        self.held: list[Task] = []
+        self._calls: list[Callable[[], None]] = []
+        self.scope = trio.CancelScope()
+        self.context: Context | None = None
+        self.running: Running | None = None
+        self.writers: list[SimWriter[Any]] = []
+        self.doors: list[Listener] = []
+        self.ended = trio.Event()
+
+    def call(self, event: Callable[[], None]) -> None:
+        """What the kernel brings: into the loop, when the loop runs; nowhere, when there is none any more."""
+        if self.frozen:
+            self._calls.append(event)
+        elif not self.dead:
+            try:
+                assert self.context is not None, "an event before the process runs"
+                self.context.run(event)
+            except Exception as problem:
+                self.host.world.fail(problem)
+
+    def thawed(self) -> None:
+        calls, self._calls = self._calls, []
+        for event in calls:
+            self.call(event)
+
+    def tasks(self) -> Iterator[Task]:
+        """Its background tasks, oldest first: those that must not end."""
+        runner = trio.lowlevel.current_root_task()
+        assert runner is not None
+        waiting = [runner]
+        found: list[Task] = []
+        while waiting:
+            task = waiting.pop()
+            for nursery in task.child_nurseries:
+                waiting += nursery.child_tasks
+            if task.context.get(OWNER) is self and task.name.endswith("node.for_ever"):
+                found.append(task)
+        yield from sorted(found, key=lambda task: task._counter)
+
+
+class SimOutside:
+    """`Outside` for one life: this host's clock, the seed's dice, memory links and the simulated disk."""
+
+    def __init__(self, process: Process, rng: Random) -> None:
+        self._process = process
+        self._host = process.host
+        self._rng = rng
+
+    def wall_ms(self) -> int:
+        return self._host.wall_ms()
+
+    def random_bytes(self, count: int) -> bytes:
+        return self._rng.randbytes(count)
+
+    async def connect(self, address: str) -> trio.abc.Stream:
+        host_and_port(address, "address")
+        return await self._host.world.network.connect(self._host.name, address)
+
+    async def listen(self, address: str) -> tuple[Sequence[trio.abc.Listener[Any]], str]:
+        host_and_port(address, "listen")
+        await trio.lowlevel.checkpoint()
+        door = self._host.world.network.open_door(address)
+        self._process.doors.append(door)
+        return [door], address
+
+    def open_store(self, data: str, name: Identity, map_size_gib: int) -> Store:
+        return self._host.disk.open(name)
+
+    def writer(self, name: str, commit: Callable[[Sequence[Any]], Sequence[Any]]) -> SimWriter[Any]:
+        if self._process.context is None:
+            self._process.context = copy_context()
+        writer = SimWriter(name, commit, self._host.disk, self._process)
+        self._process.writers.append(writer)
+        return writer
+
+    def beside(self, busy: Callable[[], bool]) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def logger(self, node: str) -> Log:
+        return Log(self._process)
+
+
+class Log:
+    """A life's log: lines of the trace, and what the checks go by."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def debug(self, event: str, **fields: Any) -> None:
+        pass
+
+    def info(self, event: str, **fields: Any) -> None:
+        if not self._process.dead:
+            world = self._process.host.world
+            world.trace.add(self._process.host.name, event, *(f"{key}={value}" for key, value in fields.items()))
+            world.watcher.logged(self._process, event, fields)
+
+    warning = error = info
+
+
+class Host:
+    """A machine with one node on it."""
+
+    def __init__(self, world: World, config: ZoneConfig | SiteConfig, disk: SimDisk, rng: Random) -> None:
+        self.world = world
+        self.config = config
+        section = config.zone if isinstance(config, ZoneConfig) else config.site
+        self.name = section.name
+        self.address = section.listen
+        self.is_zone = isinstance(config, ZoneConfig)
+        self.disk = disk
+        self._rng = rng
+        self.lives = 0
+        self.process: Process | None = None
+        self.clock_offset_ms = 0
+        self.expected: set[str] = set()
+        """Why its process may end by itself now: "sync error", "task death", "damage"."""
+        self.out_of_order = False
+        """Its store is damaged: it does not start before somebody has emptied it."""
+        self.weak = False
+        """A zone whose disk was lost or damaged, and that is not known to be rebuilt."""
+        self.flipped = False
+        """A bit of its disk was flipped, and the disk was not emptied since."""
+
+    @property
+    def running(self) -> Running | None:
+        """The node, where it is up and not paused."""
+        process = self.process
+        return None if process is None or process.frozen else process.running
+
+    @property
+    def up(self) -> bool:
+        return self.process is not None
+
+    def notice_strength(self) -> None:
+        """Look whether a weak zone is rebuilt by now."""
+        running = self.running
+        if self.weak and not self.flipped and running is not None and self.disk.store is not None:
+            self.weak = self.disk.store.log.hard_state().rebuilding
+
+    def wall_ms(self) -> int:
+        return max(0, NOON_MS + int(self.world.loop.now_s * 1000) + self.clock_offset_ms)
+
+    def start(self, *, found: bool = False) -> None:
+        """Start a new life, unless one is up."""
+        if self.process is not None or self.out_of_order:
+            return
+        self.lives += 1
+        self.world.network.power_on(self.name)
+        self.process = Process(self, self.lives)
+        self.world.trace.add(self.name, "starts", self.lives)
+        self.world.nursery.start_soon(self._live, self.process, found)
+
+    def kill(self, why: str, *, power: bool = False) -> None:
+        """SIGKILL, or with `power` the plug pulled: the machine says goodbye to nobody."""
+        process = self.process
+        if process is None:
+            return
+        self.world.trace.add(self.name, "killed", why)
+        process.dead = True
+        self._bury(process, RESET if self._rng.random() < 0.5 else FIN, power=power)
+        for writer in process.writers:
+            writer.die()
+        self.disk.settle()
+        self.world.loop.thaw(process)
+        process.scope.cancel()
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        if self.process is not None and not self.process.frozen:
+            self.world.trace.add(self.name, "paused")
+            self.world.loop.freeze(self.process)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        if self.process is not None and self.process.frozen:
+            self.world.trace.add(self.name, "goes on")
+            self.world.loop.thaw(self.process)
+            self.process.thawed()
+
+    def _bury(self, process: Process, how: str, *, power: bool = False) -> None:
+        self.process = None
+        network = self.world.network
+        for door in process.doors:
+            network.shut(self.address, door)
+        if power:
+            network.power_off(self.name)
+        network.close_all(network.ends_of(self.name), how)
+
+    async def _live(self, process: Process, found: bool) -> None:
+        OWNER.set(process)
+        outside = SimOutside(process, Random(self._rng.getrandbits(64)))
+        try:
+            with process.scope:
+                async with self._node(outside, found) as running:
+                    process.running = running
+                    self.world.watcher.started(process)
+                    await trio.sleep_forever()
+        except Exception as problem:
+            if not process.dead:
+                self._ended(process, problem)
+        finally:
+            process.ended.set()
+
+    def _node(self, outside: SimOutside, found: bool) -> AbstractAsyncContextManager[Running]:
+        if isinstance(self.config, ZoneConfig):
+            return run_zone(self.config, found=found, outside=outside)
+        return run_site(self.config, outside=outside)
+
+    def _ended(self, process: Process, problem: Exception) -> None:
+        """It has ended by itself."""
+        reasons = sorted({why_of(one) for one in leaves(problem)})
+        self.world.trace.add(self.name, "ended", *reasons)
+        process.dead = True
+        self._bury(process, FIN)
+        self.disk.settle()
+        self.world.ended(self, reasons, problem)
+
+
+def leaves(problem: BaseException) -> Iterator[BaseException]:
+    """The errors in however many groups."""
+    if isinstance(problem, BaseExceptionGroup):
+        for one in problem.exceptions:
+            yield from leaves(one)
+    else:
+        yield problem
+
+
+def why_of(problem: BaseException) -> str:
+    match problem:
+        case StorageFailed():
+            return "sync error"
+        case InjectedDeath():
+            return "task death"
+        case StoreDamaged():
+            return "damage"
+    return type(problem).__name__

@@ -1,0 +1,219 @@
+"""A node that was away for too long is brought up by a snapshot, whoever dies on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+import replica
+from replica.config import Limits
+from replica.storage.snapshot_contract import Step
+from tests.runtime.nodes import CASE_ID, SAMU, Plan, until
+from tests.runtime.shipped import CHANGES, QUICK, SMALL, Killed, World
+
+pytestmark = pytest.mark.processes
+ALL = ("zone-1", "zone-2", "zone-3")
+
+
+async def left_behind(world: World, notes: int = 60) -> str:
+    """Three zones, one of which is away past the compaction of what it needs. Returns its name."""
+    for name in ALL:
+        await world.start(name)
+    await world.write(20, begin=True)
+    away = next(name for name in ALL if name != world.leader)
+    await world.until_equal(*ALL)
+    missed = world.zone(away).state.index
+    await world.stop(away)
+    await world.write(notes)
+    await world.until_compacted(missed + 1)
+    return away
+
+
+async def test_a_follower_away_past_compaction_comes_back_by_snapshot_and_is_equal(tmp_path: Path) -> None:
+    """What it needs is not in anybody's log any more."""
+    async with trio.open_nursery() as nursery:
+        world = World(nursery, Plan(tmp_path, 3, QUICK))
+        away = await left_behind(world)
+        await world.start(away)
+        await world.until_equal(*ALL)
+        assert world.zone(away).snapshots.installs == 1
+        assert world.zone(away).raft.first_index > 20
+        await world.write(5)
+        await world.until_equal(*ALL)
+        nursery.cancel_scope.cancel()
+
+
+def dying(at: Step, after: int = 0) -> Callable[[Step], None]:
+    """Dies at the step after so many of the same."""
+    seen = 0
+
+    def on_step(step: Step) -> None:
+        nonlocal seen
+        if step is at:
+            seen += 1
+            if seen > after:
+                raise Killed
+
+    return on_step
+
+
+async def test_a_follower_killed_at_each_chunk_ends_equal_and_no_chunk_is_written_twice(tmp_path: Path) -> None:
+    """Each of its lives writes one chunk more, and dies at the next."""
+    async with trio.open_nursery() as nursery:
+        world = World(nursery, Plan(tmp_path, 3, QUICK))
+        away = await left_behind(world)
+        outside = world.outside(away)
+        for life in range(200):
+            deaths = world.deaths
+            outside.on_step = dying(Step.RECEIVE_CHUNK, after=1)
+            await world.start(away)
+            await until(lambda deaths=deaths: world.deaths > deaths or world.zone(away).snapshots.installs == 1)
+            if world.deaths == deaths:
+                break
+        chunks = len(world.zone(world.leader).snapshots.shipper._held()[0].chunks)
+        print(f"{life} lives, {chunks} chunks, {outside.written} written")
+        assert life >= chunks - 2
+        assert outside.written == chunks
+        await world.until_equal(*ALL)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Step.RECEIVE_BEGIN,
+        Step.PREPARE_COPY,
+        Step.PREPARE_REWRITE,
+        Step.PREPARE_CHECK,
+        Step.PREPARE_NAME,
+        Step.INSTALL_OPEN,
+        Step.INSTALL_COMMIT,
+        Step.INSTALL_SWITCH,
+        Step.INSTALL_CLEAN,
+        Step.INSTALL_DONE,
+    ],
+)
+async def test_a_follower_killed_between_the_last_chunk_and_the_end_of_the_install_ends_equal(
+    tmp_path: Path, step: Step
+) -> None:
+    """It has the old state or the new one, and no chunk is sent again that it had."""
+    async with trio.open_nursery() as nursery:
+        world = World(nursery, Plan(tmp_path, 3, QUICK))
+        away = await left_behind(world, notes=30)
+        outside = world.outside(away)
+        outside.on_step = dying(step)
+        await world.start(away)
+        await until(lambda: world.deaths == 1)
+        written, outside.on_step = outside.written, dying(Step.TAKE_NAME, after=99)
+        await world.start(away)
+        await world.until_equal(*ALL)
+        assert written == 0 or outside.written == written
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_sender_killed_at_one_chunk_after_the_other_leaves_the_follower_equal_in_the_end(
+    tmp_path: Path,
+) -> None:
+    """The next leader has a snapshot of its own, or the old one comes back with the one it had."""
+    async with trio.open_nursery() as nursery:
+        world = World(nursery, Plan(tmp_path, 3, QUICK))
+        away = await left_behind(world)
+        senders = [name for name in ALL if name != away]
+
+        def die(name: str, at: int) -> None:
+            def on_read(chunk: int) -> None:
+                if chunk >= at:
+                    raise Killed
+
+            world.outside(name).on_read = on_read
+
+        for at in range(6):
+            for name in senders:
+                die(name, at)
+            if not world.lives(away):
+                await world.start(away)
+            await until(lambda at=at: world.deaths == at + 1)
+            (dead,) = (name for name in senders if not world.lives(name))
+            for name in senders:
+                die(name, 1 << 30)
+            await world.stop(away)
+            await world.start(dead)
+            await world.until_led()
+        await world.start(away)
+        await world.until_equal(*ALL)
+        assert world.zone(away).snapshots.installs == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_follower_a_little_behind_is_sent_only_the_records_that_changed(tmp_path: Path) -> None:
+    """The log it needs is gone, but the state knows what changed since."""
+    async with trio.open_nursery() as nursery:
+        world = World(nursery, Plan(tmp_path, 3, QUICK), CHANGES)
+        for name in ALL:
+            await world.start(name)
+        await world.write(400, begin=True)
+        away = next(name for name in ALL if name != world.leader)
+        await world.until_equal(*ALL)
+        missed = world.zone(away).state.index
+        await world.stop(away)
+        await world.write(10)
+        await world.until_compacted(missed + 1)
+        await world.start(away)
+        await world.until_equal(*ALL)
+        sender = world.zone(world.leader).snapshots.shipper
+        whole = sum(len(key) + len(value) for key, value in world.zone(away).state.scan(b""))
+        print(f"{sender.sent_bytes} bytes of {whole} sent")
+        assert world.zone(away).snapshots.installs == 1
+        assert (sender.sent_changes, sender.sent_snapshots) == (1, 0)
+        assert 0 < sender.sent_bytes < whole / 4
+        await world.write(5)
+        await world.until_equal(*ALL)
+        nursery.cancel_scope.cancel()
+
+
+async def test_entries_are_agreed_and_applied_while_a_state_is_on_its_way(tmp_path: Path) -> None:
+    """Neither the sender nor the others stand still; and the log behind the snapshot is kept until it is there."""
+    async with trio.open_nursery() as nursery:
+        world = World(nursery, Plan(tmp_path, 3, QUICK))
+        away = await left_behind(world)
+        leader = world.zone(world.leader)
+        begun: list[int] = []
+        world.outside(world.leader).on_read = lambda chunk: begun.append(leader.state.index)
+        await world.start(away)
+        while not world.zone(away).snapshots.installs:
+            await world.write(1)
+        print(f"applied {begun[-1] - begun[0]} entries during {len(begun)} chunks")
+        assert begun[-1] > begun[0]
+        await world.until_equal(*ALL)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("limits", "snapshots"), [(SMALL, 1), (CHANGES, 0)], ids=["by chunks", "what changed"])
+async def test_a_site_away_longer_than_the_ring_comes_back_equal(
+    tmp_path: Path, limits: Limits, snapshots: int
+) -> None:
+    """And its journal and what it knows of its own operations are as they were."""
+    async with trio.open_nursery() as nursery:
+        world = World(nursery, Plan(tmp_path, 1, QUICK), limits)
+        await world.start("zone-1")
+        await world.write(40, begin=True)
+        await world.start(SAMU)
+        await world.until_equal("zone-1", SAMU)
+        service = world.site().service
+        await until(lambda: world.site().line.zone == "zone-1")
+        handed = await service.submit(replica.ChangePriority(CASE_ID, "P0"), author="Dr Martin", budget_ms=10_000)
+        await world.until_equal("zone-1", SAMU)
+        await world.stop(SAMU)
+        await world.write(150)
+        shipper = world.zone("zone-1").snapshots.shipper
+        sent, whole = shipper.sent_snapshots, shipper.sent_bytes
+        await world.start(SAMU)
+        await world.until_equal("zone-1", SAMU)
+        assert shipper.sent_snapshots - sent == snapshots
+        assert shipper.sent_bytes > whole
+        assert world.site().service.outcome(handed.operation).state == "agreed"
+        assert world.zone("zone-1").service.case(CASE_ID).value("priority") == "P0"
+        nursery.cancel_scope.cancel()
