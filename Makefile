@@ -37,8 +37,9 @@ smoke: $(STAMP)  ## the demo once, without a terminal
 
 coverage: $(STAMP) ## every branch of raft/ and cases/ taken by a test; names those that are not, and fails
 	@$(BIN)/coverage run --branch -m pytest -q -n 0 -p no:cacheprovider --hypothesis-seed=0 \
-	  tests/raft tests/cases tests/offline tests/hubsante
-	@$(BIN)/coverage report --include='replica/raft/*,replica/cases/*' --show-missing --skip-covered --fail-under=100
+	  tests/raft tests/cases tests/offline tests/hubsante; tests=$$?; \
+	  $(BIN)/coverage report --include='replica/raft/*,replica/cases/*' --show-missing --skip-covered --fail-under=100 \
+	  && exit $$tests
 
 bench: $(STAMP)  ## the failover figure on this machine
 	@$(BIN)/python -m bench failover --fault kill --trials 20

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 COMMANDS = {
     "sim": "chaos.world.command",
     "live": "chaos.live",
+    "live-commits": "chaos.live.commits",
     "saturate": "chaos.live.saturate",
     "story": "chaos.story",
     "mutants": "chaos.mutants.command",

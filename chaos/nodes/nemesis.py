@@ -1,8 +1,8 @@
 """Makes the faults of a seed, one task each, and takes them back again. Every fault that happened is counted by name.
 
-Two rules keep it to what a cluster of so many zones must survive: no more than a minority of the zones' disks is ever
-lost or damaged and not yet rebuilt (rule of rebuild.py: losing more is losing data, whoever does it), and a damaged
-store is emptied by its operator, not mended. Everything else may come at any time, to anybody, together.
+Two rules keep it to what a cluster of so many zones must survive: of the zones' disks one at a time is lost or damaged
+and not yet rebuilt (replica/raft/rebuild.py readmits a zone when all others can vouch), and a damaged store is emptied
+by its operator, not mended. Everything else may come at any time, to anybody, together.
 """
 
 from __future__ import annotations
@@ -130,6 +130,7 @@ class Nemesis:
 
     async def _full(self, what: str, host: Host) -> None:
         host.disk.full.add(what)
+        host.expected.add("full at start")  # an empty store is written to before anything runs
         before = self._counts[f"disk: full at {what}"]
         await self._hold()
         host.disk.full.discard(what)
@@ -209,7 +210,9 @@ class Nemesis:
         keys = [key for key, _ in store.state.scan(b"")]
         if not keys:
             return ""
-        store.damage_record(self._rng.choice(keys))
+        key = self._rng.choice(keys)
+        store.damage_record(key)
+        self._world.trace.add("nemesis", "flips a bit of", repr(key))
         return "disk: bit flip in state record"
 
     def _flip_journal(self, host: Host) -> str:

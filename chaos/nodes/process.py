@@ -1,8 +1,8 @@
 """A host and the lives of the process on it: the shipped `run_zone` or `run_site`, started, paused, killed, restarted.
 
-A kill is unlike every other end: first the disk, the links and the log of this life go dead, then its tasks are
-cancelled. So whatever the shipped code does to tidy up goes nowhere, as after SIGKILL. A life that ends by itself is
-another matter: why it did must be a fault that this world knows it has made (`expected`), else the seed has failed.
+A kill is unlike every other end: the disk, the links and the log of this life go dead, and its tasks never run again.
+They are buried, cancelled and unwound, only when the seed is over, and whatever the shipped code then does to tidy up
+goes nowhere. A life that ends by itself is another matter: why it did must be a fault that this world knows it has made (`expected`), else the seed has failed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from contextvars import Context, copy_context
 from random import Random
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import trio
 
@@ -19,12 +19,14 @@ from chaos.nodes.disk import SimDisk, SimWriter
 from chaos.nodes.loop import OWNER, Task
 from chaos.nodes.network import FIN, RESET, Listener
 from replica.config import SiteConfig, ZoneConfig, host_and_port
-from replica.errors import StorageFailed, StoreDamaged
+from replica.errors import StorageFailed, StorageFull, StoreDamaged
 from replica.runtime.node import Running, run_site, run_zone
 from replica.storage import Identity, Store
 
 if TYPE_CHECKING:
     from chaos.nodes.world import World
+
+T = TypeVar("T")
 
 NOON_MS = 1_767_610_800_000
 """The wall clock of an accurate host when its world begins."""
@@ -105,6 +107,8 @@ class SimOutside:
 
     async def connect(self, address: str) -> trio.abc.Stream:
         host_and_port(address, "address")
+        if self._process.dead:
+            await trio.sleep_forever()
         return await self._host.world.network.connect(self._host.name, address)
 
     async def listen(self, address: str) -> tuple[Sequence[trio.abc.Listener[Any]], str]:
@@ -123,6 +127,13 @@ class SimOutside:
         writer = SimWriter(name, commit, self._host.disk, self._process)
         self._process.writers.append(writer)
         return writer
+
+    async def in_worker(self, work: Callable[[], T]) -> T:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(self._host.disk.batch_s())
+        if self._process.dead:
+            await trio.sleep_forever()
+        return work()
 
     def beside(self, busy: Callable[[], bool]) -> AbstractContextManager[None]:
         return nullcontext()
@@ -163,9 +174,10 @@ class Host:
         self._rng = rng
         self.lives = 0
         self.process: Process | None = None
+        self._corpses: list[Process] = []
         self.clock_offset_ms = 0
         self.expected: set[str] = set()
-        """Why its process may end by itself now: "sync error", "task death", "damage"."""
+        """Why its process may end by itself now: "sync error", "task death", "damage", "full at start"."""
         self.out_of_order = False
         """Its store is damaged: it does not start before somebody has emptied it."""
         self.weak = False
@@ -209,12 +221,19 @@ class Host:
             return
         self.world.trace.add(self.name, "killed", why)
         process.dead = True
-        self._bury(process, RESET if self._rng.random() < 0.5 else FIN, power=power)
+        self._leave(process, RESET if self._rng.random() < 0.5 else FIN, power=power)
         for writer in process.writers:
             writer.die()
         self.disk.settle()
-        self.world.loop.thaw(process)
-        process.scope.cancel()
+        self.world.loop.freeze(process)
+        self._corpses.append(process)
+        process.ended.set()
+
+    def bury(self) -> None:
+        """Unwind the tasks of lives that were killed; none of it has any effect."""
+        for process in self._corpses:
+            process.scope.cancel()
+            self.world.loop.thaw(process)
 
     def pause(self) -> None:
         """SIGSTOP."""
@@ -229,7 +248,7 @@ class Host:
             self.world.loop.thaw(self.process)
             self.process.thawed()
 
-    def _bury(self, process: Process, how: str, *, power: bool = False) -> None:
+    def _leave(self, process: Process, how: str, *, power: bool = False) -> None:
         self.process = None
         network = self.world.network
         for door in process.doors:
@@ -247,9 +266,13 @@ class Host:
                     process.running = running
                     self.world.watcher.started(process)
                     await trio.sleep_forever()
+        except BaseExceptionGroup as group:
+            cancelled, problem = group.split(trio.Cancelled)
+            self._ended(process, problem)
+            if cancelled is not None:
+                raise cancelled from None
         except Exception as problem:
-            if not process.dead:
-                self._ended(process, problem)
+            self._ended(process, problem)
         finally:
             process.ended.set()
 
@@ -258,12 +281,14 @@ class Host:
             return run_zone(self.config, found=found, outside=outside)
         return run_site(self.config, outside=outside)
 
-    def _ended(self, process: Process, problem: Exception) -> None:
-        """It has ended by itself."""
+    def _ended(self, process: Process, problem: BaseException | None) -> None:
+        """It has ended by itself, unless it was killed."""
+        if problem is None or process.dead:
+            return
         reasons = sorted({why_of(one) for one in leaves(problem)})
         self.world.trace.add(self.name, "ended", *reasons)
         process.dead = True
-        self._bury(process, FIN)
+        self._leave(process, FIN)
         self.disk.settle()
         self.world.ended(self, reasons, problem)
 
@@ -285,4 +310,6 @@ def why_of(problem: BaseException) -> str:
             return "task death"
         case StoreDamaged():
             return "damage"
+        case StorageFull():
+            return "full at start"
     return type(problem).__name__

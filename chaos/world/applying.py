@@ -93,8 +93,11 @@ class Applying:
                 world.clients.applied(self, entry)
         if self._reads:
             self._answer_reads()
-        if world.weather.flush and world.rng.random() < world.weather.flush:
+        weather, random = world.weather, world.rng.random
+        if weather.flush and random() < weather.flush:
             self._flush()
+        if weather.compaction and random() < weather.compaction:
+            self._compact(int(random() * (weather.kept_entries + 1)))
 
     def digest_after(self, entry: Entry) -> int:
         """The state's digest with one more entry."""
@@ -113,6 +116,11 @@ class Applying:
         """The core says from which index on a read may be answered."""
         self._reads.append((index, token))
         self._answer_reads()
+
+    def reads_to_come(self) -> set[int]:
+        """Confirmed reads that wait for more to be applied. A leader may confirm one as of its term's first entry, and
+        fall before that is committed: then the read waits until the log has grown so far again."""
+        return {token for _, token in self._reads}
 
     def _answer_reads(self) -> None:
         waiting = []
@@ -136,9 +144,6 @@ class Applying:
             self.disk.flushed, self.disk.digest = index, digest
             while len(self._digests) > self.applied - index:
                 self._digests.popleft()
-        weather = self.world.weather
-        if weather.compaction and self.world.rng.random() < weather.compaction:
-            self._compact(int(self.world.rng.random() * (weather.kept_entries + 1)))
 
     def _compact(self, kept: int) -> None:
         """Drops what the state on the disk has made needless, but for `kept` entries."""

@@ -135,7 +135,7 @@ class Clients:
         if note.what == "membership":
             world.operator.appended_step(node)
         elif node.raft.transferring:
-            node.transfer_until_ms = node.clock.at(world.now_ms) + node.raft.election_timeout_ms
+            node.transfer_until_ms = node.clock.at(world.now_ms) + world.weather.patience_ms
             world.operator.transfer_begun(node, int(dict(note.facts)["to"]))
 
     def _ends(self, node: Applying, token: int) -> None:
@@ -145,7 +145,7 @@ class Clients:
 
     def answered(self, node: Applying, token: int) -> None:
         """A confirmed read is answered from the state there is by now."""
-        self._world.count("read answered", node.number, node.applied)
+        self._world.count("read answered", node.number, (token, "as of", node.applied))
         if not self._world.weather.clocks_lie:
             self._world.judge.reads.shows(node.applied)
         self._ends(node, token)

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chaos.world.report import DEFAULT_STEPS, WEATHERS, Failure, Report, SeedResult, run_seed, run_seeds
+from chaos.world.retell import story
+from chaos.world.shrink import Run
+from chaos.world.softer import softened
 
 HELP = "run seeds of the simulated world: the shipped core in a storm of faults, checked after every event"
 
@@ -27,6 +30,7 @@ examples:
   python -m chaos sim --seeds 300                         seeds 1 to 300
   python -m chaos sim --seeds 1 --start 4711 --trace      one seed, every event printed
   python -m chaos sim --seeds 2000 --jobs 2 --json sim.json
+  python -m chaos sim --seeds 1 --start 4711 --shrink     the same failure in fewer events, and as a scenario
 """
 
 PROGRESS_S = 1.0
@@ -42,11 +46,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--steps", type=_positive, default=DEFAULT_STEPS, metavar="M", help=steps)
     parser.add_argument("--depth", choices=("core",), default="core", help="core: the pure core on simulated disks")
     weathers = "storm: everything; figure-8: leaders die while old entries spread; lost-stores: disks are emptied"
-    parser.add_argument("--weather", choices=tuple(WEATHERS), default="storm", help=weathers)
+    weathers += "; softened by words behind it, as in storm,-cut,nodes=3 (chaos/world/softer.py)"
+    parser.add_argument("--weather", type=_weather, default="storm", metavar="W", help=weathers)
     parser.add_argument("--jobs", type=_positive, default=1, metavar="J", help="processes to spread the seeds over")
     parser.add_argument(
         "--json", type=Path, metavar="F", help="write the report as JSON to this file; - for the screen"
     )
+    shrink = "make each failing seed small, and tell it as a scenario where that can be done"
+    parser.add_argument("--shrink", action="store_true", help=shrink)
     parser.add_argument("--trace", action="store_true", help="print every event (best with --seeds 1), and their hash")
 
 
@@ -55,6 +62,14 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
     return number
+
+
+def _weather(text: str) -> str:
+    try:
+        softened(text, WEATHERS)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from problem
+    return text
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
         report.seconds = time.perf_counter() - begun
         if result.failure is not None:
             _print_failure(result.failure)
+            if args.shrink:
+                print("\n".join(story(Run(result.seed, args.steps, args.weather))) + "\n", flush=True)
         if args.trace:
             print(f"seed {result.seed}: {result.events} events, trace {result.digest}")
         elif time.perf_counter() - shown > PROGRESS_S:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from chaos.world.later_invariants import is_quorum
 from replica.raft.memberships import decode_membership
+from replica.raft.messages import Append
 from replica.raft.types import Entry, EntryKind, Index, Membership, NodeId
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def possible(world: World) -> list[Membership]:
-    """The latest committed membership, and every later one that stands in any log."""
+    """The latest committed membership, and every later one that stands in any log or is on its way to one."""
     committed = world.judge.latest_membership_index
     found: dict[bytes, Membership] = {}
     for node in world.peers():
@@ -30,8 +31,21 @@ def possible(world: World) -> list[Membership]:
             found[entry.data] = decode_membership(entry.data)
         for entry in _beyond(node.disk.written, committed):
             found[entry.data] = decode_membership(entry.data)
+    for message in _on_the_way(world):
+        for entry in message.entries if isinstance(message, Append) else ():
+            if entry.kind is EntryKind.MEMBERSHIP and entry.index > committed:
+                found[entry.data] = decode_membership(entry.data)
     latest = [node.raft.membership for node in world.alive() if node.raft and node.raft.membership_index > committed]
     return [world.judge.latest_membership, *found.values(), *latest]
+
+
+def _on_the_way(world: World) -> Iterator[object]:
+    """Messages on a link, in a cut, or in an inbox."""
+    deliver = world.network.deliver
+    yield from (argument[0] for _, _, handler, argument in world.queue if handler == deliver)
+    yield from (packet[0] for packet in world.network.held)
+    for node in world.alive():
+        yield from node.inbox
 
 
 def _beyond(log: Stored, index: Index) -> Iterator[Entry]:

@@ -37,7 +37,7 @@ class Network:
         self._last_ms = [[0] * size for _ in range(size)]
         self._connection = [[0] * size for _ in range(size)]
         self._connected: dict[tuple[NodeId, NodeId], tuple[int, int]] = {}
-        self._held: list[Packet] = []
+        self.held: list[Packet] = []
         self.set_weather(world.weather)
 
     def set_weather(self, weather: Weather) -> None:
@@ -87,7 +87,7 @@ class Network:
     def _into_a_cut(self, packet: Packet) -> None:
         if self._held_by_cuts:
             self._world.counts["message held by a cut"] += 1
-            self._held.append(packet)
+            self.held.append(packet)
         else:
             self._world.counts["message into a cut"] += 1
 
@@ -122,7 +122,7 @@ class Network:
         """All cuts end. What they held arrives now, however old it is."""
         for row in self.blocked:
             row[:] = [False] * len(row)
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         for packet in held:
             self._world.at(self._world.now_ms + self._delay_ms(), self.deliver, packet)
         self.connect_all()

@@ -61,7 +61,7 @@ class Node(Applying):
         """Tokens of reads, transfers and changes that were asked here and have no answer."""
         self.transfer_until_ms = NEVER_MS
         """When, by this node's clock, the hand-over under way must have ended."""
-        self._inbox: list[Item] = []
+        self.inbox: list[Item] = []
         self._turn_due = False
         self._timer_ms = NEVER_MS
         self._durable: deque[Ready] = deque()
@@ -106,9 +106,9 @@ class Node(Applying):
         if life != self.life or self.raft is None or self.paused_until_ms > self.world.now_ms:
             return
         self.paused_until_ms = 0
-        self.world.count("goes on late", self.number, ("with", len(self._inbox), "events waiting"))
+        self.world.count("goes on late", self.number, ("with", len(self.inbox), "events waiting"))
         if self.clock.at(self.world.now_ms) >= self.raft.deadline_ms:
-            self._inbox.insert(0 if self.world.rng.random() < 0.5 else len(self._inbox), (Tick,))
+            self.inbox.insert(0 if self.world.rng.random() < 0.5 else len(self.inbox), (Tick,))
         self.turn()
 
     @property
@@ -119,7 +119,7 @@ class Node(Applying):
 
     def receive(self, item: Item) -> None:
         """Something for the inbox. The loop drains it now, or a little later."""
-        self._inbox.append(item)
+        self.inbox.append(item)
         self._wake()
 
     def _wake(self) -> None:
@@ -143,7 +143,7 @@ class Node(Applying):
         if self.disk.pending and self.world.weather.driving is Driving.BLOCKING and not self._durable:
             return
         try:
-            inbox, self._inbox = self._inbox, []
+            inbox, self.inbox = self.inbox, []
             for item in inbox:
                 self._step(item)
             self._take_readies()
@@ -164,6 +164,8 @@ class Node(Applying):
             raft.step(item[0](now_ms, *item[1:]))
             if item[0] is Tick and self.transfer_until_ms != NEVER_MS:
                 self.world.judge.ticks_in_transfer(self, now_ms)
+                if not raft.transferring:
+                    self.transfer_until_ms = NEVER_MS  # or the next hand-over would be judged by this one's time
         commit = raft.commit_index
         if commit != self.stepped_commit:
             self.stepped_commit = commit
@@ -176,7 +178,7 @@ class Node(Applying):
     def _stands(self, role: Role, term: Term) -> None:
         """Role or term changed in this step: judged at once, since a batch may change it again before its Ready."""
         assert self.raft is not None
-        self.role, self.term = role, term
+        self.role, self.term, self.transfer_until_ms = role, term, NEVER_MS
         self.world.log(self.number, "is", (role.value, "in term", term))
         if role is Role.LEADER:
             self.world.judge.elected(self)
@@ -284,7 +286,7 @@ class Node(Applying):
         self._durable.extend(done)
         world.log(self.number, "saved", (len(done), "up to", disk.last_index(), "term", disk.hard_state.term))
         blocking = world.weather.driving is Driving.BLOCKING
-        self._inbox.insert(0 if blocking else len(self._inbox), (Persisted, done[-1].number))
+        self.inbox.insert(0 if blocking else len(self.inbox), (Persisted, done[-1].number))
         self._wake()
 
     def _saved(self) -> None:

@@ -34,6 +34,7 @@ CHANGES = (
     "change: promote",
     "change: given up while learners catch up",
     "change: priorities",
+    "change: keep the silent ones",
 )
 Plan = Callable[[Membership, "Node"], Membership | None]
 
@@ -56,6 +57,7 @@ class Operator:
             self._promote,
             self._give_up,
             self._priorities,
+            self._keep_the_silent,
         )
         self._plans: dict[str, Plan] = dict(zip(CHANGES, plans, strict=True))
 
@@ -181,6 +183,12 @@ class Operator:
         ranks = tuple((node, int(self._random() * 3)) for node in sorted(now.voters))
         target = self._target(now, *self._wanted(now))
         return replace(target, priority=ranks) if target else None
+
+    def _keep_the_silent(self, now: Membership, asked: Node) -> Membership | None:
+        """What nobody should ask for: the nodes that answer go, those that do not stay."""
+        voters, learners = self._wanted(now)
+        silent = {number for number in voters if self._world.nodes[number].raft is None}
+        return self._target(now, silent | {asked.number}, learners) if silent else None
 
     def _compare(self, _: None) -> None:
         """Tell each leader, now and then, whether the learners that are to vote have the state it has. At first one

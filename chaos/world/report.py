@@ -16,6 +16,7 @@ from random import Random
 
 from chaos.world.invariants import InvariantViolated
 from chaos.world.operator import CHANGES
+from chaos.world.softer import softened
 from chaos.world.timeline import Timeline
 from chaos.world.weather import CRASH_POINTS, CUTS, Weather, figure_8, lost_stores, storm
 from chaos.world.world import World
@@ -227,7 +228,7 @@ def run_seed(
 ) -> SeedResult:
     """One seed, from start to rest. `follow` is handed each line of the trace, `hashed` asks for its digest."""
     timeline = Timeline(follow, hashed)
-    world = World(seed, weather=WEATHERS[weather], timeline=timeline)
+    world = World(seed, weather=softened(weather, WEATHERS), timeline=timeline)
     failure = None
     try:
         world.run(steps)

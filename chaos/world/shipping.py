@@ -33,6 +33,8 @@ class Shipment:
     to: NodeId
     snapshot: Snapshot
     chunks: int
+    receiver_life: int = 0
+    """Which life of the receiver was asked what it has already; 0: none yet."""
     next_chunk: int = 0
     waited: int = 0
     """How often the next chunk found no way."""
@@ -98,7 +100,7 @@ class Shipping:
     def _wait(self, shipment: Shipment) -> None:
         """Nobody is there to take it: try again, but not for ever."""
         shipment.waited += 1
-        if shipment.waited > 5:
+        if shipment.waited > 2:
             self._world.count("snapshot given up", shipment.sender.number, shipment.to)
             self._end(shipment, ok=False)
         else:
@@ -123,13 +125,8 @@ class Shipping:
 
     def _take_chunk(self, shipment: Shipment, receiver: Node) -> None:
         world, snapshot = self._world, shipment.snapshot
-        if shipment.next_chunk == 0 and receiver.disk.partial is not None:
-            known, have = receiver.disk.partial
-            if known == snapshot and have < shipment.chunks:
-                world.count("snapshot resumed", receiver.number, ("at chunk", have))
-                shipment.next_chunk = have
-            else:
-                world.count("snapshot begun anew", receiver.number, known.index)
+        if shipment.receiver_life != receiver.life:
+            self._ask_what_it_has(shipment, receiver)
         shipment.next_chunk += 1
         receiver.disk.partial = (snapshot, shipment.next_chunk)
         world.log(receiver.number, "has chunk", (shipment.next_chunk, "of", shipment.chunks))
@@ -137,6 +134,19 @@ class Shipping:
             self._kill(receiver, "receiver", "after")
         elif shipment.next_chunk >= shipment.chunks:
             self._arrives(shipment, receiver)
+
+    def _ask_what_it_has(self, shipment: Shipment, receiver: Node) -> None:
+        """A receiver that has just started, or that is sent this for the first time, may have chunks of it, or of
+        another."""
+        shipment.receiver_life, shipment.next_chunk = receiver.life, 0
+        if receiver.disk.partial is None:
+            return
+        known, have = receiver.disk.partial
+        if known == shipment.snapshot and have < shipment.chunks:
+            self._world.count("snapshot resumed", receiver.number, ("at chunk", have))
+            shipment.next_chunk = have
+        else:
+            self._world.count("snapshot begun anew", receiver.number, known.index)
 
     def _arrives(self, shipment: Shipment, receiver: Node) -> None:
         world, weather = self._world, self._world.weather

@@ -126,7 +126,7 @@ class Weather:
 
     # Snapshots.
     compaction: float = 0.0
-    """Chance that the log is dropped, when the state was written back, up to where it may be."""
+    """Chance, after an apply, that the log is dropped up to where it may be."""
     kept_entries: int = 0
     """Up to so many entries are kept all the same."""
     most_chunks: int = 3
@@ -180,7 +180,27 @@ def storm(rng: Random) -> Weather:
     _snapshots(weather, rng)
     _operator(weather, rng)
     _leases(weather, rng)
+    if rng.random() < 0.3:
+        _mild(weather, rng)
     return weather
+
+
+def _mild(weather: Weather, rng: Random) -> None:
+    """Fewer faults and many requests: leaders live long enough to change the membership again and again, and followers
+    stay away just long enough to need a snapshot."""
+    timeout = weather.election_timeout_ms
+    weather.loss, weather.leaders_live_ms = min(weather.loss, 0.005), 0
+    weather.fault_interval_ms = timeout * rng.choice((3, 8))
+    weather.down_ms, weather.cut_ms = timeout * rng.choice((1, 4)), timeout * rng.choice((1, 4))
+    weather.proposal_interval_ms, weather.burst = timeout // rng.choice((2, 5)), 1
+    weather.change_interval_ms = max(1, int(timeout * rng.choice((0.3, 1, 3))))
+    weather.most_joiners = 8
+    weather.crash_after_step = rng.choice((0.0, 0.1))
+    weather.compaction, weather.kept_entries = rng.choice((0.5, 1.0)), rng.choice((0, 3))
+    weather.flush = rng.choice((0.2, 1.0))
+    weather.most_chunks, weather.chunk_ms = rng.choice((3, 8)), rng.choice((5, timeout // 2))
+    weather.chunk_kill = rng.choice((0.0, 0.05, 0.2))
+    weather.snapshot_doubling = rng.choice((0.2, 0.6))
 
 
 def figure_8(rng: Random) -> Weather:

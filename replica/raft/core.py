@@ -193,6 +193,8 @@ class Raft(Receiving):
                 elif state.now_ms >= role.ask_deadline_ms:
                     role.ask_deadline_ms = state.now_ms + state.config.heartbeat_interval_ms
                     self._ask(NOBODY)
+            case never:
+                assert_never(never)
 
     def _beat(self, leader: Leader) -> None:
         """A heartbeat is due, and with it whatever a leader looks at from time to time."""
@@ -281,8 +283,8 @@ class Raft(Receiving):
             case Membership() as step:
                 index = self._append_membership(state.role, step)
                 state.outbox.accepted.append(Accepted(event.token, index, state.term))
-            case (reason, detail):
-                state.refuse(event.token, reason, detail)
+            case refusal:
+                state.refuse(event.token, *refusal)
 
     def _compare(self, event: LearnerCompared) -> None:
         state = self._state

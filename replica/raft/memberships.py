@@ -55,7 +55,7 @@ def _node(value: object) -> NodeId:
 
 
 def _rank(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
+    if type(value) is not int:
         raise ValueError(f"{value!r} is no priority")
     return value
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import assert_never
 
 from replica.raft.pace import RoundTrip
 from replica.raft.types import Index, NodeId, RaftConfig
@@ -142,6 +143,8 @@ class Progress:
                 )
             case Phase.SNAPSHOT:
                 return False
+            case never:
+                assert_never(never)
 
     def wants_append(self, last_index: Index, config: RaftConfig) -> bool:
         """Whether an Append should leave now: a probe even without entries, otherwise only with some."""

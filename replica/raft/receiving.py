@@ -55,6 +55,10 @@ class Receiving(View):
 
     def _stand(self, transferred: bool = False) -> None:
         """The election proper. Nothing is won before the own vote is durable, not even by a single voter."""
+        if not election.may_campaign(self._state):
+            # It asked while its removal was not committed, and has learned since that it is.
+            self._demote("removed")
+            return
         roles.become_candidate(self._state, transferred)
         self._ask(NOBODY)
 
@@ -62,10 +66,10 @@ class Receiving(View):
         match self._state.role:
             case PreCandidate() as role:
                 election.ask_pre_votes(self._state, role, only)
-            case Candidate() as role:
+            case role:
+                # Every caller has just looked, or has just made it so.
+                assert isinstance(role, Candidate), f"a {self.role.value} asks for votes"
                 election.ask_votes(self._state, role, only)
-            case _:
-                pass
 
     def _lead(self) -> None:
         """Leaders "commit a blank no-op entry into the log at the start of" their term (6.4)."""
@@ -208,6 +212,8 @@ class Receiving(View):
                 rebuild.go_on(leader, reply)
             case Heard.WHOLE:
                 pass
+            case never:
+                assert_never(never)
         progress = leader.progress[reply.frm]
         progress.heard_ms = state.now_ms
         if isinstance(reply, AppendReply):
@@ -245,9 +251,10 @@ class Receiving(View):
             self._append_membership(leader, step)
         if membership.is_removed(state):
             heir = transfer.best_target(state, leader)
+            # It was committed this moment, by the answer of a voter that counts.
+            assert heir != NOBODY, f"node {state.node} is removed at {state.commit_index} and no voter answers"
             self._demote("removed")
-            if heir != NOBODY:
-                transfer.send_timeout_now(state, heir)
+            transfer.send_timeout_now(state, heir)
 
     def _append_membership(self, leader: Leader, step: Membership) -> int:
         """One entry of a change; a leader that is the only voter commits it as soon as its own disk has it."""

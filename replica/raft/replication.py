@@ -250,10 +250,10 @@ def _send_appends(state: State, leader: Leader, peer: NodeId, progress: Progress
     while progress.wants_append(state.log.last_index, state.config):
         prev_index = progress.next_index - 1
         prev_term = state.log.term(prev_index)
-        if prev_term is None and not progress.lacks(state.log.first_index - 1):
+        if prev_term is None and not progress.lacks(floor := _floor(state)):
             # Where its log ends is not known, only that nothing was confirmed. Ask where ours begins before a whole
             # state is sent: a snapshot it does not need would be refused, and be wanted again.
-            progress.next_index = state.log.first_index
+            progress.next_index = floor + 1
             continue
         if prev_term is None:
             progress.sees(Sign.COMPACTED)
@@ -267,6 +267,12 @@ def _send_appends(state: State, leader: Leader, peer: NodeId, progress: Progress
         progress.told_commit = max(progress.told_commit, min(state.commit_index, last_index))
         sent = True
     return sent
+
+
+def _floor(state: State) -> Index:
+    """The lowest index whose term is known: the one before the log, unless only the cache still has the beginning."""
+    first_index = state.log.first_index
+    return first_index if state.log.term(first_index - 1) is None else first_index - 1
 
 
 def _lacks_commit(state: State, progress: Progress) -> bool:

@@ -1,11 +1,7 @@
 """The one place that changes the role (figure 4 of the paper, with the pre-candidate of dissertation 9.6 put in).
 
-    follower ──no leader for a timeout, or its process is lost──► pre-candidate
-    pre-candidate ──a quorum would vote for it──► candidate      (without pre-vote: straight from follower)
-    candidate ──a quorum's votes, its own durable──► leader
-    candidate ──timeout──► pre-candidate again
-    any ──higher term, or a leader of this term──► follower
-    leader ──no quorum heard for a timeout──► follower
+`MOVES` is the whole of it: from which role, why, into which. A move that is not in the table stops the node. Read it
+first; docs/raft.md draws it.
 
 Each function makes the new role's type afresh and asserts what must hold afterwards. Who was promised an answer by the
 role that ends (reads, a hand-over) gets it here: nobody waits for a role that is gone.
@@ -18,7 +14,40 @@ from __future__ import annotations
 from replica.raft.progress import Progress
 from replica.raft.ready import Refusal, Transferred
 from replica.raft.state import ROLES, Candidate, Follower, Leader, PreCandidate, RoleState, State
-from replica.raft.types import NOBODY, NodeId, Term
+from replica.raft.types import NOBODY, NodeId, Role, Term
+
+MOVES: dict[tuple[Role, str], Role] = {
+    (Role.FOLLOWER, "campaigns"): Role.PRE_CANDIDATE,
+    (Role.FOLLOWER, "stands"): Role.CANDIDATE,
+    (Role.FOLLOWER, "higher-term"): Role.FOLLOWER,
+    (Role.FOLLOWER, "leader-heard"): Role.FOLLOWER,
+    (Role.FOLLOWER, "timeout"): Role.FOLLOWER,
+    (Role.FOLLOWER, "leader-lost"): Role.FOLLOWER,
+    (Role.FOLLOWER, "snapshot"): Role.FOLLOWER,
+    (Role.PRE_CANDIDATE, "campaigns"): Role.PRE_CANDIDATE,
+    (Role.PRE_CANDIDATE, "stands"): Role.CANDIDATE,
+    (Role.PRE_CANDIDATE, "higher-term"): Role.FOLLOWER,
+    (Role.PRE_CANDIDATE, "leader-heard"): Role.FOLLOWER,
+    (Role.PRE_CANDIDATE, "gives-way"): Role.FOLLOWER,
+    (Role.PRE_CANDIDATE, "vote-granted"): Role.FOLLOWER,
+    (Role.PRE_CANDIDATE, "snapshot"): Role.FOLLOWER,
+    (Role.PRE_CANDIDATE, "timeout"): Role.FOLLOWER,
+    (Role.PRE_CANDIDATE, "removed"): Role.FOLLOWER,
+    (Role.CANDIDATE, "campaigns"): Role.PRE_CANDIDATE,
+    (Role.CANDIDATE, "stands"): Role.CANDIDATE,
+    (Role.CANDIDATE, "elected"): Role.LEADER,
+    (Role.CANDIDATE, "higher-term"): Role.FOLLOWER,
+    (Role.CANDIDATE, "leader-heard"): Role.FOLLOWER,
+    (Role.CANDIDATE, "snapshot"): Role.FOLLOWER,
+    (Role.CANDIDATE, "timeout"): Role.FOLLOWER,
+    (Role.LEADER, "higher-term"): Role.FOLLOWER,
+    (Role.LEADER, "no-quorum"): Role.FOLLOWER,
+    (Role.LEADER, "overslept"): Role.FOLLOWER,
+    (Role.LEADER, "removed"): Role.FOLLOWER,
+    (Role.LEADER, "snapshot"): Role.FOLLOWER,
+}
+"""`timeout` and `leader-lost` end in a follower where the node may not campaign; `stands` is the election proper: after
+the pre-vote, without one where that is off, or because the leader asked for it (3.10)."""
 
 
 def become_follower(state: State, term: Term, leader: NodeId, why: str) -> None:
@@ -38,7 +67,7 @@ def become_follower(state: State, term: Term, leader: NodeId, why: str) -> None:
         deadline_ms = left.election_deadline_ms  # only a leader, or a vote given, puts an election off (figure 2)
     else:
         deadline_ms = state.draw_election_deadline()
-    state.role = Follower(leader, state.now_ms, deadline_ms, reads, asked)
+    _move(state, why, Follower(leader, state.now_ms, deadline_ms, reads, asked))
     if not stays:
         _let_go(state, left, deposed=term > before)
     if not known:
@@ -48,11 +77,10 @@ def become_follower(state: State, term: Term, leader: NodeId, why: str) -> None:
 def become_pre_candidate(state: State) -> None:
     """Ask before raising the term. Nothing durable changes."""
     _assert_electable(state)
-    assert not isinstance(state.role, Leader), f"the leader of term {state.term} campaigns"
     left = state.role
     state.attempts += 1
     ask_again_ms = state.now_ms + state.config.heartbeat_interval_ms
-    state.role = PreCandidate(state.draw_election_deadline(), ask_again_ms, granted={state.node})
+    _move(state, "campaigns", PreCandidate(state.draw_election_deadline(), ask_again_ms, granted={state.node}))
     _let_go(state, left, deposed=False)
     state.note("became-pre-candidate", term=state.term)
 
@@ -60,28 +88,34 @@ def become_pre_candidate(state: State) -> None:
 def become_candidate(state: State, transfer: bool = False) -> None:
     """Figure 2, candidates: "increment currentTerm, vote for self, reset election timer". The vote is not durable."""
     _assert_electable(state)
-    assert not isinstance(state.role, Leader), f"the leader of term {state.term} campaigns"
     left = state.role
     state.promise(term=state.term + 1, vote=state.node)
     state.attempts = 0
     ask_again_ms = state.now_ms + state.config.heartbeat_interval_ms
-    state.role = Candidate(state.draw_election_deadline(), ask_again_ms, transfer=transfer)
+    _move(state, "stands", Candidate(state.draw_election_deadline(), ask_again_ms, transfer=transfer))
     _let_go(state, left, deposed=False)
     state.note("became-candidate", term=state.term)
 
 
 def become_leader(state: State) -> None:
     """Lead the term of the won election: nextIndex = last + 1, matchIndex = 0 for everyone (figure 2, leaders)."""
-    assert isinstance(state.role, Candidate), f"leader out of a {ROLES[type(state.role)].value}"
     assert state.durable == state.hard, f"leader of {state.hard} while {state.durable} is on disk"
     assert state.hard.vote == state.node, f"leader with its vote given to {state.hard.vote}"
     next_index = state.log.last_index + 1
-    state.role = Leader(
+    leader = Leader(
         progress={peer: Progress(next_index, heard_ms=state.now_ms) for peer in state.peers},
         heartbeat_deadline_ms=state.now_ms + state.config.heartbeat_interval_ms,
         first_index=next_index,
     )
+    _move(state, "elected", leader)
     state.note("became-leader", term=state.term, last=state.log.last_index)
+
+
+def _move(state: State, why: str, role: RoleState) -> None:
+    """The only assignment of a role after a start."""
+    before, after = ROLES[type(state.role)], ROLES[type(role)]
+    assert MOVES.get((before, why)) is after, f"node {state.node}: no way from {before.value} to {after.value} by {why}"
+    state.role = role
 
 
 def _assert_electable(state: State) -> None:

@@ -46,7 +46,6 @@ from replica.wire.snapshot import (
     StillHere,
 )
 
-
 PART_S = 1.0
 """How long the connections to a zone that is gone from the membership are kept."""
 
@@ -89,6 +88,7 @@ class Links:
         self._node = node
         self._log = log
         self._links: dict[int, _Link] = {}
+        self._parting: dict[int, _Link] = {}
         self._in: dict[int, Connection] = {}
         self._nursery: trio.Nursery | None = None
         self.levels: dict[int, tuple[int, int]] = {}
@@ -109,6 +109,7 @@ class Links:
             if self._nursery is None or number in wanted:
                 link.scope.cancel()
             else:
+                self._parting[number] = link
                 self._nursery.start_soon(self._part, link, self._in.get(number))
         for number, peer in wanted.items():
             if number not in self._links:
@@ -121,6 +122,8 @@ class Links:
         """Let what was said last arrive: that it is removed is news to a zone."""
         await trio.sleep(PART_S)
         link.scope.cancel()
+        if self._parting.get(link.peer.number) is link:
+            del self._parting[link.peer.number]
         if incoming is not None and link.peer.number not in self._links:
             incoming.give_up()
 
@@ -155,7 +158,7 @@ class Links:
         self._post(leader, encode(LearnerDigest(index, bytes.fromhex(digest))))
 
     def _post(self, peer: int, payload: bytes) -> None:
-        link = self._links.get(peer)
+        link = self._links.get(peer) or self._parting.get(peer)
         if link is None or link.out is None:
             return
         if link.out.waiting_bytes and link.out.waiting_bytes + len(payload) > self._config.limits.link_bytes:

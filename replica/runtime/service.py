@@ -36,7 +36,7 @@ from replica.runtime.desk import Desk
 
 DEFAULT_BUDGET_MS = 250
 REMEMBERED = 10_000
-"""Entries whose effects a node remembers for those who follow changes."""
+"""Entries and operations whose effects a node remembers for those who follow changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,8 @@ class Service:
         self._confirm = confirm
         self._check = check
         self._moved = trio.Event()
-        self._recent: deque[Effects] = deque(maxlen=REMEMBERED)
+        self._recent: deque[Effects] = deque()
+        self._remembered = 0
 
     # ------------------------------------------------------------------ writing
 
@@ -267,11 +268,15 @@ class Service:
     def arrived(self, effects: Effects) -> None:
         """The effects of the next entry are in the state."""
         self._recent.append(effects)
+        self._remembered += 1 + len(effects.decided)
+        while self._remembered > REMEMBERED and len(self._recent) > 1:
+            self._remembered -= 1 + len(self._recent.popleft().decided)
         self.moved()
 
     def replaced(self) -> None:
         """A whole state was put in place: the effects remembered do not lead to it."""
         self._recent.clear()
+        self._remembered = 0
         self.moved()
 
     def moved(self) -> None:

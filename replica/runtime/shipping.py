@@ -12,6 +12,7 @@ Leaves out: who needs it and when (snapshots.py for zones, feed.py for sites), a
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -55,6 +56,9 @@ MOST_CHANGED_KEYS = 200_000
 MOMENTS = 5
 """How often the records of one moment are tried for before the whole is sent: a write-back in between spoils one."""
 FLUSHED_AGAIN_S = 0.02
+RESUME_S = 30.0
+"""After an attempt that failed, the log behind its snapshot is kept for so long: who died in the middle comes back for
+the rest, and would have to begin anew with a newer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,14 @@ class Changes:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """The log after `index` is kept."""
+
+    index: int
+    until_s: float = math.inf
+
+
 class Pace:
     """So many bytes a second, for everybody who spends from it together."""
 
@@ -109,7 +121,7 @@ class Shipper:
         self._taking = trio.Lock()
         self._in_use: Counter[str] = Counter()
         self._used_s: dict[str, float] = {}
-        self._held_for: dict[object, int] = {}
+        self._held_for: dict[object, _Hold] = {}
         self.snapshot_bytes = 0
         """Of the snapshot that was taken or used last; 0 before the first."""
         self.sent_bytes = 0
@@ -120,8 +132,10 @@ class Shipper:
 
     @property
     def sending_index(self) -> int | None:
-        """The least index of a state that is on its way to another zone; None where there is none."""
-        return min(self._held_for.values(), default=None)
+        """The least index of a state that is on its way to another zone, or was until just now; None for none."""
+        now = trio.current_time()
+        self._held_for = {at: hold for at, hold in self._held_for.items() if hold.until_s > now}
+        return min((hold.index for hold in self._held_for.values()), default=None)
 
     @property
     def sending(self) -> int:
@@ -135,17 +149,21 @@ class Shipper:
         """
         inbox.clear()
         at = object()
+        done = SnapshotDone(False)
         try:
             async with still_here(connection, "sends the state"):
                 connection.post(encode(StateNeeded(goal.first)))
                 ask = await _heard(inbox, StateAsk)
-                return await self._answer(connection, inbox, goal, ask, at)
+                done, index = await self._answer(connection, inbox, goal, ask, at)
+                return done, index
         except StorageFailed:
             raise
         except (Silent, StoreError) as problem:
             return SnapshotDone(False, str(problem)), 0
         finally:
-            self._held_for.pop(at, None)
+            hold = self._held_for.pop(at, None)
+            if hold is not None and not done.ok:
+                self._held_for[at] = _Hold(hold.index, trio.current_time() + RESUME_S)
 
     async def _answer(
         self, connection: Connection, inbox: Inbox[FromReceiver], goal: Goal, ask: StateAsk, at: object
@@ -153,7 +171,7 @@ class Shipper:
         changes = None if goal.whole else await self.changes_since(ask.index)
         if changes is not None and changes.index >= goal.least():
             if goal.holds_log:
-                self._held_for[at] = changes.index
+                self._held_for[at] = _Hold(changes.index)
             self.sent_changes += 1
             return await self._send_changes(connection, inbox, changes, goal), changes.index
         async with self._snapshot(goal, at) as manifest:
@@ -236,12 +254,12 @@ class Shipper:
     async def _snapshot(self, goal: Goal, at: object) -> AsyncIterator[Manifest]:
         """A snapshot that is new enough: one that is held, or a new one. Kept while in here."""
         async with self._taking:
-            manifest = next((one for one in reversed(self._held()) if one.index >= goal.least()), None)
+            manifest = next((one for one in reversed(self.held) if one.index >= goal.least()), None)
             if manifest is None:
                 manifest = await self._take(goal)
             self._in_use[manifest.name] += 1
             if goal.holds_log:
-                self._held_for[at] = manifest.index
+                self._held_for[at] = _Hold(manifest.index)
         self.snapshot_bytes = manifest.size
         try:
             yield manifest
@@ -260,20 +278,22 @@ class Shipper:
         self._log.info("snapshot-taken", name=manifest.name, index=manifest.index, bytes=manifest.size, ms=ms)
         return manifest
 
-    def _held(self) -> tuple[Manifest, ...]:
+    @property
+    def held(self) -> tuple[Manifest, ...]:
+        """The snapshots that can be sent, oldest first."""
         return self._store.snapshots.held()
 
     async def tidy(self) -> None:
         """Drop what nobody has asked for in a long time. Call it every so often."""
         now = trio.current_time()
-        for manifest in self._held():
+        for manifest in self.held:
             used = self._used_s.setdefault(manifest.name, now)
             if not self._in_use[manifest.name] and now - used >= self._limits.snapshot_keep_s:
                 await self._drop(manifest)
 
     async def _drop_unused(self, most: int) -> None:
         """Make room for one more: the oldest go first. Those on their way stay, however many."""
-        held = self._held()
+        held = self.held
         unused = [manifest for manifest in held if not self._in_use[manifest.name]]
         for manifest in unused[: max(0, len(held) - most)]:
             await self._drop(manifest)

@@ -41,7 +41,7 @@ def zone_status(node: ZoneNode) -> dict[str, Any]:
         "flushed_index": node.state.flushed_index,
         "dirty_bytes": node.state.dirty_bytes,
         "storage": "full" if node.storage_full else "ok",
-        "removed": node.removed,
+        "removed": node.is_out,
         "linked_zones": node.links.connected,
         "link_bytes": node.links.waiting_bytes,
         "link_dropped": node.links.dropped,

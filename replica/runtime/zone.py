@@ -25,8 +25,8 @@ from replica.offline.core import SiteCore
 from replica.raft import events as raft_events
 from replica.raft.core import Raft
 from replica.raft.messages import Message
-from replica.raft.ready import ReadConfirmed as Confirmed
 from replica.raft.ready import Install, Ready, Refusal, Refused, Standing, Transferred
+from replica.raft.ready import ReadConfirmed as Confirmed
 from replica.raft.types import NOBODY, Entry, EntryKind, Membership, RaftConfig, Role
 from replica.runtime.bell import Bell, now_ms, wall_ms
 from replica.runtime.compaction import Compaction
@@ -46,8 +46,9 @@ from replica.runtime.service import Service
 from replica.runtime.snapshots import SnapshotMessage, Snapshots
 from replica.runtime.state import State
 from replica.runtime.writeback import WriteBack
-from replica.storage import Store
+from replica.storage import LogStore, Store
 from replica.wire import FROM_SITE, Identity, Peer, decode, encode
+from replica.wire.handshake import NOT_A_MEMBER
 from replica.wire.feed import Behind, ConfirmRead, Follow, Hint, ReadConfirmed, Submit, ZoneAt, Zones
 from replica.wire.operation_codec import batch, decode_batch, decode_operation, encode_effects
 from replica.wire.snapshot import FromReceiver
@@ -109,13 +110,15 @@ class ZoneNode:
         """The commit index at which the log took no more; it does once more is committed."""
         self._leads_from = 0
         """A leader's first entry: once it is applied, the state tells what is on its way already."""
-        self._saving_since: int | None = None
+        self._stalled_ms = 0
+        self._turned_ms = now_ms()
         self._unload_again_ms = 0
         self._stood = trio.Event()
         self._sites: set[Connection] = set()
         self.digests = Digests(self.state.index, queries.digest(self.state))
         self.directory = Directory.of(config.zones)
         self._known: tuple[object, ...] = ()
+        self._linked: set[int] = set()
         self.removed = False
         """This zone's removal is agreed: it serves nothing any more."""
         self.graceful = True
@@ -303,6 +306,7 @@ class ZoneNode:
             self._turn()
 
     def _turn(self) -> None:
+        self._watch_disk(now_ms())
         self._unload(now_ms())
         inbox, self._inbox = self._inbox, []
         self._room.unpark_all()
@@ -317,7 +321,14 @@ class ZoneNode:
         while self.raft.has_ready():
             self._carry_out(self.raft.ready())
         if self._saving.start(self._saved, may_install=not self._write_back.busy):
-            self._saving_since = now
+            self._stalled_ms = 0
+
+    def _watch_disk(self, now: int) -> None:
+        """How long a save has been under way, of the time in which this loop was there to hear that it is done: a loop
+        that is late itself must not blame the disk (C17)."""
+        if self._saving.busy:
+            self._stalled_ms += min(now - self._turned_ms, self.config.timing.heartbeat_interval_ms)
+        self._turned_ms = now
 
     def _propose(self, now: int) -> None:
         if self.raft.transferring or self.raft.commit_index <= self._full_at:
@@ -346,11 +357,10 @@ class ZoneNode:
         if not self.leads or self.raft.transferring or now < self._unload_again_ms:
             return
         stall_ms = self.config.timing.disk_stall_ms or self.config.timing.election_timeout_ms
-        stalled_ms = now - self._saving_since if self._saving_since is not None else 0
-        if not self.storage_full and stalled_ms <= stall_ms:
+        if not self.storage_full and self._stalled_ms <= stall_ms:
             return
         self._unload_again_ms = now + self.raft.election_timeout_ms
-        self.log.warning("leader-disk", full=self.storage_full, stalled_ms=stalled_ms)
+        self.log.warning("leader-disk", full=self.storage_full, stalled_ms=self._stalled_ms)
         self.requests.put(lambda token: raft_events.TransferRequested(now, token), self._unloaded)
 
     def _unloaded(self, answer: Answered) -> None:
@@ -378,7 +388,7 @@ class ZoneNode:
 
     def _saved(self, problem: Exception | None) -> None:
         self.storage_full = problem is not None
-        self._saving_since = None
+        self._stalled_ms = 0
         if problem is not None:
             self._save_again.ring()
             return
@@ -445,6 +455,11 @@ class ZoneNode:
             self.desk.step(site_events.Heard(now_ms(), self.standing.term, self.raft.commit_index, leader_ms))
 
     @property
+    def stored_log(self) -> LogStore:
+        """The log on disk, for who wants to know what is kept of it."""
+        return self._store.log
+
+    @property
     def leads(self) -> bool:
         return self.raft.role is Role.LEADER
 
@@ -471,19 +486,23 @@ class ZoneNode:
     def know(self) -> None:
         """Look at the membership: whom to be linked with, and what to tell the sites."""
         now = self.raft.membership
-        kept = tuple(view.peer for view in self.raft.progress)
+        kept = {view.peer for view in self.raft.progress} | ({self.raft.leader} - {NOBODY})
+        if self.raft.membership_is_open:
+            kept |= self._linked  # it may be taken back, and who is to go has a say in that until it is committed
         known = (now, kept, self.removed)
         if known == self._known:
             return
         self._known = known
         before, self.directory = self.directory, directory_of(now, self.config)
-        self.links.follow(() if self.removed else self._peers(now, kept))
+        peers = () if self.removed else tuple(self._peers(now, kept))
+        self._linked = {peer.number for peer in peers}
+        self.links.follow(peers)
         if self.directory != before:
             told = encode(self._zones())
             for site in self._sites:
                 site.post(told)
 
-    def _peers(self, now: Membership, kept: Sequence[int]) -> Iterator[ZonePeer]:
+    def _peers(self, now: Membership, kept: set[int]) -> Iterator[ZonePeer]:
         """The members, and those that are still told that they are none any more."""
         configured = {peer.number: peer for peer in self.config.zones}
         numbers = {*now.voters, *now.outgoing, *now.learners, *kept}
@@ -518,9 +537,18 @@ class ZoneNode:
             for site in self._sites:
                 site.post(goodbye)
 
+    @property
+    def is_out(self) -> bool:
+        """Whether this zone was removed: by what is committed here, or by what most of the others say who will not have
+        it. (One that was away when it was removed, or whose leader went with it, is told by nobody else.)"""
+        refusing = sum(NOT_A_MEMBER in reason for reason in self.links.refusals.values())
+        unwanted = self.standing.leader == NOBODY and 2 * refusing > len(self._linked)
+        member = self.number in self.raft.membership.voters
+        return self.removed or (member and unwanted)
+
     def _check(self, payload: Payload) -> None:
         """What this zone will not even hand in. Raises NotAvailable, NotPermitted: surely not done."""
-        if self.removed:
+        if self.is_out:
             raise NotAvailable("this zone was removed from the cluster: ask another")
         if isinstance(payload, RaiseLevel):
             self._check_level(payload.level)

@@ -4,7 +4,8 @@
     writer = Writer("log", store.commit_log)
     writer.submit(LogSave(hard_state, entries, commit), done)     # done(None) is called once it is durable
 
-`contract.py` is what to read first: what is promised, and the jobs. Nothing else in this library imports lmdb.
+`contract.py` is what to read first: what is promised, and the jobs; then `snapshot_contract.py`: how a state gets from
+one node to another. Nothing else in this library imports lmdb.
 """
 
 from replica.storage.contract import (

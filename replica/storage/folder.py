@@ -4,10 +4,8 @@ LMDB maps the file into memory and trusts it. A file that was cut short kills th
 a second owner in another process would be let in silently. So all of that is found here first, and nothing is written
 while looking.
 
-    DIR/LOCK            held (flock) by the owner while the store is open; its process id is inside
-    DIR/log/data.mdb    the log environment; DIR/log/lock.mdb is LMDB's table of readers
-    DIR/state/data.mdb  the state environment
-    DIR/.new/           both, while they are being made
+The folder's own lock is `DIR/LOCK`, held (flock) by the owner while the store is open, with its process id inside. Each
+environment is a folder with `data.mdb` and LMDB's table of readers, `lock.mdb`; which there are says layout.py.
 
 Left out: who is meant to own the store (identity.py), and network file systems, on which neither flock nor LMDB can be
 trusted.

@@ -81,7 +81,11 @@ def open_store(
         lock.announce()
         found = upgrade(folder, found, sizes)
         store = LmdbStore(folder, found, lock, sizes, read_only=False, live=False)
-        store.clean()
+        try:
+            store.clean()
+        except BaseException:
+            store.close()
+            raise
         return store
     except BaseException:
         lock.release()

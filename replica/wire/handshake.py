@@ -32,6 +32,9 @@ from replica.wire.limits import INCARNATION_BYTES, MAX_NAME
 
 T = TypeVar("T")
 
+NOT_A_MEMBER: Final = "is not in the membership"
+"""In the reason why a zone is refused that was removed, or not added yet: it may go by it."""
+
 MAGIC: Final = b"rplc"
 PROTOCOLS: Final = (1, 1)
 """The oldest and the newest protocol version this release speaks."""
@@ -177,7 +180,7 @@ class _Handshake:
         configuration, and may know none."""
         known = self.zones.get(said.node_id)
         if known is None and (self.zones or self.me.role == "zone"):
-            self._refuse(f"zone '{node}' is not in the membership; known: {', '.join(sorted(self.zones)) or 'none'}")
+            self._refuse(f"zone '{node}' {NOT_A_MEMBER}; known: {', '.join(sorted(self.zones)) or 'none'}")
         if known is not None and known != said.raft:
             self._refuse(f"zone '{node}' is number {known} in the membership, but says {said.raft}")
         if said.raft == 0 or said.raft == self.me.raft:

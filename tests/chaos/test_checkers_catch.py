@@ -50,7 +50,7 @@ class ForgetsItsTerm(Node):
 
     def boot(self) -> None:
         """Finds a term not below its entries', or the core would refuse to start before any harm is done."""
-        last = self.disk.durable[-1].term if self.disk.durable else 0
+        last = self.disk.term(self.disk.last_index())
         self.disk.hard_state = replace(self.disk.hard_state, term=max(last, self.disk.hard_state.term))
         super().boot()
 

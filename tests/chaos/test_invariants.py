@@ -21,6 +21,8 @@ from chaos.world.invariants import (
 )
 from replica.raft.types import Entry, EntryKind, Index, Term
 
+THREE = (frozenset({1, 2, 3}),)
+
 
 def entry(index: Index, term: Term, data: bytes = b"") -> Entry:
     return Entry(index, term, EntryKind.DATA, data or b"%d/%d" % (index, term))
@@ -125,6 +127,16 @@ def test_state_machine_safety_lets_a_new_life_begin_where_its_state_was_flushed(
     safety.applies(1, entry(2, 1))
 
     assert [entry(1, 1), entry(2, 1)] == safety.agreed
+
+
+def test_state_machine_safety_refuses_a_state_that_is_not_newer() -> None:
+    """A snapshot takes the state forward; one as of what is applied, or of less, takes it back."""
+    safety = StateMachineSafety()
+    safety.starts(1, 4)
+    safety.installs(1, 7)
+
+    with pytest.raises(InvariantViolated, match="node 1 went back in time: index 8 is due; it installed a state of 7"):
+        safety.installs(1, 7)
 
 
 def test_state_machine_safety_refuses_one_payload_at_two_indexes() -> None:
@@ -242,23 +254,33 @@ def test_commit_monotonic_refuses_a_commit_beyond_the_log() -> None:
 def test_acknowledged_is_durable_wants_a_majority_of_disks() -> None:
     """Two of three disks are enough, one is not."""
     durable = AcknowledgedIsDurable()
-    durable.acknowledges(entry(1, 1), entry(1, 1).data, holders=[1, 3], quorum=2)
+    durable.acknowledges(entry(1, 1), entry(1, 1).data, holders=[1, 3], halves=THREE)
 
     with pytest.raises(InvariantViolated, match="entry 2/1 was acknowledged too early"):
-        durable.acknowledges(entry(2, 1), entry(2, 1).data, holders=[1], quorum=2)
+        durable.acknowledges(entry(2, 1), entry(2, 1).data, holders=[1], halves=THREE)
+
+
+def test_acknowledged_is_durable_wants_a_majority_of_each_half() -> None:
+    """In a joint state a majority of the one half is none of the other."""
+    halves = (frozenset({1, 2, 3}), frozenset({3, 4, 5}))
+    durable = AcknowledgedIsDurable()
+    durable.acknowledges(entry(1, 1), entry(1, 1).data, holders=[1, 3, 4], halves=halves)
+
+    with pytest.raises(InvariantViolated, match="entry 2/1 was acknowledged too early"):
+        durable.acknowledges(entry(2, 1), entry(2, 1).data, holders=[1, 2, 3], halves=halves)
 
 
 def test_acknowledged_is_durable_wants_the_proposed_payload() -> None:
     """The caller is told that *its* payload is done."""
     with pytest.raises(InvariantViolated, match="is not what was proposed"):
-        AcknowledgedIsDurable().acknowledges(entry(1, 1, b"a"), b"b", holders=[1, 2], quorum=2)
+        AcknowledgedIsDurable().acknowledges(entry(1, 1, b"a"), b"b", holders=[1, 2], halves=THREE)
 
 
 @pytest.mark.parametrize("new", [(entry(1, 1), entry(2, 4)), (entry(1, 1),)], ids=["replaced", "cut off"])
 def test_acknowledged_is_durable_refuses_to_lose_an_entry_from_a_disk(new: tuple[Entry, ...]) -> None:
     """An acknowledged entry is never replaced or cut off on a disk that has it; other entries may be."""
     durable = AcknowledgedIsDurable()
-    durable.acknowledges(entry(2, 1), entry(2, 1).data, holders=[1, 2], quorum=2)
+    durable.acknowledges(entry(2, 1), entry(2, 1).data, holders=[1, 2], halves=THREE)
     durable.overwrites(1, [entry(2, 1), entry(3, 1)], (entry(2, 1), entry(3, 4)))
     durable.overwrites(3, [entry(2, 3)], (entry(2, 4),))
 
@@ -269,18 +291,19 @@ def test_acknowledged_is_durable_refuses_to_lose_an_entry_from_a_disk(new: tuple
 def test_acknowledged_is_durable_refuses_a_node_that_counts_before_it_holds_what_it_must() -> None:
     """A node that lost its store counts again while the newest acknowledged entry is on one disk that counts."""
     durable = AcknowledgedIsDurable()
-    durable.readmitted(3, lambda _: [], needed=2)
-    durable.acknowledges(entry(1, 1), entry(1, 1).data, holders=[1, 3], quorum=2)
-    durable.readmitted(3, lambda _: [1, 3], needed=2)
+    durable.readmitted(3, lambda _: [], lambda _: THREE, counting={1, 2, 3})
+    durable.acknowledges(entry(1, 1), entry(1, 1).data, holders=[1, 3], halves=THREE)
+    durable.readmitted(3, lambda _: [1, 3], lambda _: THREE, counting={1, 2, 3})
+    durable.readmitted(3, lambda _: [1], lambda _: THREE, counting={1, 3})
 
     with pytest.raises(InvariantViolated, match="node 3 counts again too early"):
-        durable.readmitted(3, lambda _: [1], needed=2)
+        durable.readmitted(3, lambda _: [1], lambda _: THREE, counting={1, 2, 3})
 
 
 def test_acknowledged_is_durable_looks_again_at_the_end() -> None:
     """What was acknowledged stands in the agreed sequence, at its index."""
     durable = AcknowledgedIsDurable()
-    durable.acknowledges(entry(1, 1), entry(1, 1).data, holders=[1, 2], quorum=2)
+    durable.acknowledges(entry(1, 1), entry(1, 1).data, holders=[1, 2], halves=THREE)
     durable.survives([entry(1, 1)])
 
     with pytest.raises(InvariantViolated, match="an acknowledged entry is gone"):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.world.clock import Clock
-from chaos.world.disk import Disk, Save
+from chaos.world.disk import Disk, Save, Snapshot
 from chaos.world.nemesis import cut_shape
 from chaos.world.timeline import Timeline, text_of
 from chaos.world.weather import CUTS
@@ -22,9 +22,11 @@ def entries(first: Index, *terms: Term) -> tuple[Entry, ...]:
     return tuple(Entry(first + place, term, EntryKind.DATA, b"1234") for place, term in enumerate(terms))
 
 
+NOTHING = Ready(1, (), None, None, (), (), (), 0, (), (), (), (), (), None, None, ())
+
+
 def save(disk: Disk, due_ms: int, *written: Entry, term: Term = 1) -> None:
-    ready = Ready(1, (), None, (), (), (), 0, (), (), None, ())
-    disk.write(Save(ready, HardState(term=term), written, due_ms))
+    disk.write(Save(NOTHING, HardState(term=term), written, due_ms))
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(500, 1500), st.integers(0, 10**7))
@@ -53,7 +55,7 @@ def test_a_save_is_durable_only_when_its_sync_is_done() -> None:
     disk = Disk()
     save(disk, 5, *entries(1, 1, 1))
 
-    assert (disk.last_index(), len(disk.written)) == (0, 2)
+    assert (disk.last_index(), disk.written.last) == (0, 2)
     disk.sync(4)
     assert disk.last_index() == 0
     disk.sync(5)
@@ -81,7 +83,7 @@ def test_a_save_replaces_the_log_from_its_first_entry_on() -> None:
 
     _, overwritten = disk.sync(2)
 
-    assert [known.term for known in disk.durable] == [1, 2]
+    assert [known.term for known in disk.durable.entries] == [1, 2]
     assert [(o.old, o.new) for o in overwritten] == [(entries(2, 1, 1), entries(2, 2))]
 
 
@@ -95,6 +97,48 @@ def test_an_emptied_disk_knows_that_it_lost_its_store() -> None:
 
     assert disk.hard_state == HardState(rebuilding=True)
     assert (disk.last_index(), disk.holds(1, 1), disk.held_before_emptied(1, 1)) == (0, False, True)
+
+
+def test_an_install_takes_the_place_of_log_and_state_in_one_step() -> None:
+    """Until the save is durable all is as before; then the log begins after the snapshot, and the state is its."""
+    disk = Disk()
+    save(disk, 1, *entries(1, 1, 1))
+    disk.sync(1)
+    snapshot = Snapshot(7, 2, (3, b"membership"), digest=99)
+    disk.write(Save(NOTHING, HardState(term=2), entries(8, 2), 2, snapshot))
+
+    assert (disk.first_index(), disk.last_index(), disk.flushed) == (1, 2, 0)
+    disk.sync(2)
+    assert (disk.first_index(), disk.last_index(), disk.term(7), disk.term(8)) == (8, 8, 2, 2)
+    assert (disk.flushed, disk.digest, disk.memberships()) == (7, 99, ((3, b"membership"),))
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_crash_amid_an_install_leaves_all_of_it_or_nothing(kept: int) -> None:
+    """The transaction reached the disk or did not."""
+    disk = Disk()
+    save(disk, 1, *entries(1, 1, 1))
+    disk.sync(1)
+    disk.write(Save(NOTHING, None, (), 2, Snapshot(7, 2, (0, b"m"), digest=99)))
+
+    disk.crash(kept)
+
+    assert (disk.first_index(), disk.flushed, disk.digest) == ((8, 7, 99) if kept else (1, 0, 0))
+    assert disk.written == disk.durable
+
+
+def test_a_compacted_log_keeps_the_last_term_and_the_last_membership() -> None:
+    """What is dropped is gone, but for what the core may still ask: the term before the first entry, and who votes."""
+    disk = Disk()
+    membership = Entry(2, 1, EntryKind.MEMBERSHIP, b"who votes")
+    save(disk, 1, *entries(1, 1), membership, *entries(3, 1, 2))
+    disk.sync(1)
+
+    disk.compact(3)
+
+    assert (disk.first_index(), disk.term(3), disk.last_index()) == (4, 1, 4)
+    assert disk.memberships() == ((2, b"who votes"),)
+    assert [disk.holds(2, 1), disk.holds(4, 2), disk.holds(5, 2)] == [True, True, False]
 
 
 @pytest.mark.parametrize(("max_bytes", "found"), [(0, 1), (4, 1), (8, 2), (100, 3)])

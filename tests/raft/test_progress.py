@@ -70,7 +70,7 @@ def test_rejections_below_the_match_or_of_another_probe_are_old() -> None:
     """Messages may be late: the match is known to hold, and one probe has one answer."""
     progress = replicating(match_index=4)
     assert [progress.is_news(prev) for prev in (3, 4, 5)] == [False, False, True]
-    progress.rejected(5)
+    progress.rejected(9, 5)
     assert not progress.is_news(4)
     progress = Progress(next_index=9, heard_ms=0)
     progress.sent(8, 0, 0)
@@ -105,7 +105,7 @@ def test_next_stays_above_match_and_the_window_adds_up(steps: list[tuple[str, in
             progress.accepted(value)
         elif what == "reject" and isinstance(value, int):
             if progress.is_news(value):
-                progress.rejected(max(value, progress.match_index + 1))
+                progress.rejected(value, max(value, progress.match_index + 1))
         elif isinstance(value, Sign):
             progress.sees(value)
         elif progress.has_room(CONFIG):

@@ -22,7 +22,8 @@ from replica.storage.snapshot_contract import Step
 from tests.runtime.nodes import CASE, CASE_ID, SAMU, Plan, until
 
 CHUNK_BYTES = 8 << 10
-QUICK = Timing(flush_interval_ms=40, election_timeout_ms=400, heartbeat_interval_ms=50)
+QUICK = Timing(flush_interval_ms=40, election_timeout_ms=1000, heartbeat_interval_ms=100)
+"""Written back often; and no election but where a zone dies, however busy the machine is."""
 SMALL = Limits(log_keep_mib=0, changed_mib=0, feed_ring_bytes=65_536, map_size_gib=1, snapshot_mib_per_s=1000)
 """Nothing is kept of the log, and never only what changed is sent: every gap is a snapshot."""
 CHANGES = msgspec.structs.replace(SMALL, changed_mib=8)

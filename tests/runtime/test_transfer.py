@@ -12,7 +12,6 @@ import trio
 
 import replica
 from replica.api import Zone
-from replica.cases.commands import RegisterOrganisation
 from replica.cases.operations import HybridTime, Operation, OperationId
 from replica.config import Timing, ZoneConfig
 from replica.errors import NotPermitted, StorageFull
@@ -186,7 +185,7 @@ async def test_a_leader_whose_disk_fails_it_hands_over_and_writes_are_agreed_wit
         writer = worlds[sick].log
         assert writer is not None
         setattr(writer, illness, True)
-        command = RegisterOrganisation(SAMU, SAMU, SAMU)
+        command = replica.ChangePriority(CASE_ID, "P1")
         receipts = [await other.submit(command, budget_ms=20_000, key=str(at)) for at in range(3)]
         await until(lambda: leading([zone for number, zone in zones.items() if number != sick]) is not None)
         receipts += [await other.submit(command, budget_ms=20_000, key=f"after-{at}") for at in range(3)]

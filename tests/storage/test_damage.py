@@ -282,6 +282,8 @@ def readings(store: Store) -> Iterator[tuple[str, Callable[[], object]]]:
     yield from ((f"entry {index}", one(index)) for index in range(3, 11))
     yield "hard state", log.hard_state
     yield "commit", log.commit_hint
+    yield "memberships", log.memberships
+    yield "changed", lambda: state.changed_since(0)
     yield "incarnations", journal.incarnations
     yield "journal", lambda: [record for record in journal.read() if not record.damaged]
     yield "state", lambda: list(state.scan(b""))

@@ -349,6 +349,39 @@ def test_nothing_is_paused_by_a_snapshot(tmp_path: Path) -> None:
                 assert (values, manifest.digest) == ({expected}, expected[:8])
 
 
+def test_a_reader_in_another_thread_never_meets_a_closed_state(folder: Path) -> None:
+    """Through twenty installs each read is of one state, and never of an older one than the read before."""
+    wrong: list[object] = []
+    seen: set[int] = set()
+    ended = threading.Event()
+    with open_store(folder, YOU, create=True, map_size=MIB) as target:
+        target.state.flush({b"%03d" % key: b"1" for key in range(50)}, (1, 1))
+
+        def look() -> None:
+            try:
+                while not ended.is_set():
+                    before = max(seen, default=0)
+                    values = {int(value) for _, value in target.state.scan(b"")} | {int(target.state.get(b"000") or 0)}
+                    index = target.state.applied()[0]
+                    if min(values) < before or max(values) > index or target.state.changed_since(index):
+                        wrong.append((before, values, index))
+                    seen.add(min(values))
+            except BaseException as problem:
+                wrong.append(problem)
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        for index in range(2, 22):
+            changes = {b"%03d" % key: b"%d" % index for key in range(50)}
+            target.snapshots.prepare_changed(f"s-{index}", changes, (index, 1), {})
+            target.commit_log([Install(f"s-{index}", index, 1)])
+        ended.set()
+        thread.join()
+        assert wrong == []
+        assert len(seen) > 1
+        assert [name for name in names_in(folder) if name.startswith("state")] == ["state.s-21"]
+
+
 LIVE_READER = """
 import sys
 from pathlib import Path

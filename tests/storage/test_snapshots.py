@@ -1,4 +1,4 @@
-"""Both stores pass the snapshot battery and the battery of what is kept beside entries and records."""
+"""Both stores pass the batteries of snapshots, of installs, and of what is kept beside entries and records."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from replica.storage import Identity, LmdbStore, MemoryStore, Step, Store, open_
 from replica.storage.snapshot_contract import no_step
 
 from .battery import ME, Disk
+from .install_battery import InstallBattery
 from .kept_battery import KeptBattery
 from .snapshot_battery import CHUNK_BYTES, HookedDisk, SnapshotBattery
 
@@ -60,7 +61,7 @@ class MemoryDisk(HookedDisk):
         return self._store
 
 
-class TestLmdb(SnapshotBattery, KeptBattery):
+class TestLmdb(SnapshotBattery, InstallBattery, KeptBattery):
     @pytest.fixture
     def disks(self, tmp_path: Path) -> Iterator[Callable[[Identity], HookedDisk]]:
         made: list[LmdbDisk] = []
@@ -84,7 +85,7 @@ class TestLmdb(SnapshotBattery, KeptBattery):
         disk.close()
 
 
-class TestMemory(SnapshotBattery, KeptBattery):
+class TestMemory(SnapshotBattery, InstallBattery, KeptBattery):
     @pytest.fixture
     def disks(self) -> Callable[[Identity], HookedDisk]:
         return MemoryDisk

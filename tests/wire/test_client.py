@@ -20,6 +20,7 @@ from replica.errors import (
     StorageFull,
     StoreDamaged,
     StoreError,
+    UnknownLevel,
 )
 from replica.wire import TO_CLIENT, decode, encode, frame
 from replica.wire.client import MAX_PLACE_TEXT, MAX_PLACES, Failure, error_of, failure_of
@@ -45,6 +46,7 @@ ERRORS = {
     RemoteProtocolError("unknown tag"): RemoteProtocolError,
     HandshakeRefused("wrong cluster"): RemoteProtocolError,
     ConfigError("$.zones", "none"): ReplicaError,
+    UnknownLevel("entry 7", 2, 1, 1): ReplicaError,
     ReplicaError("something else"): ReplicaError,
 }
 

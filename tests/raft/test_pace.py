@@ -1,0 +1,142 @@
+"""Time: round trips, timeouts that follow them, oversleeping, and how long a lease may last (pace.py)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replica.raft import pace
+from replica.raft.events import Tick
+from replica.raft.messages import Heartbeat, HeartbeatReply, PreVote, PreVoteReply
+from replica.raft.types import Membership, RaftConfig, Role
+from tests.raft.solo import Solo, only, sent
+
+CONFIG = RaftConfig(1, Membership(frozenset({1, 2, 3})), election_timeout_ms=300, election_timeout_most_ms=2000)
+
+
+@given(st.integers(60, 100_000), st.integers(0, 300), st.floats(-1, 1), st.floats(-1, 1), st.integers(0, 1_000_000))
+def test_a_lease_never_outlasts_the_promise_it_rests_on(
+    timeout_ms: int, drift: int, ours: float, theirs: float, begun_ms: int
+) -> None:
+    """In true time, for any two clocks within the bound: the leader's lease begins at the sending, the follower's
+    promise at the receipt, which is never earlier. Both read their clocks in whole ms."""
+    config = replace(CONFIG, election_timeout_ms=timeout_ms, clock_drift_permille=drift)
+    our_rate, their_rate = 1 + ours * drift / 1000, 1 + theirs * drift / 1000
+    # The latest true time at which the leader's clock, read in whole ms, is below the end of the lease; and the first
+    # at which the follower's reads a whole timeout more. Each reading may be up to a ms low.
+    lease_true_ms = (pace.lease_ms(config) + 1) / our_rate
+    promise_true_ms = (timeout_ms - 1) / their_rate
+    assert lease_true_ms <= promise_true_ms + 1e-6
+
+
+def test_a_lease_without_its_margin_would_outlast_the_promise() -> None:
+    """The property above can fail: the whole timeout is too long for clocks at the two ends of the bound."""
+    drift = CONFIG.clock_drift_permille
+    assert CONFIG.election_timeout_ms / (1 - drift / 1000) > CONFIG.election_timeout_ms / (1 + drift / 1000)
+    assert pace.lease_ms(CONFIG) < CONFIG.election_timeout_ms * (1000 - drift) / (1000 + drift)
+
+
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=50))
+def test_the_round_trip_lies_within_what_was_measured_and_its_deviation(samples: list[int]) -> None:
+    trip = pace.RoundTrip()
+    for ms in samples:
+        trip.measured(ms)
+        assert 0 <= trip.most_ms <= 5 * 5000
+
+
+def test_a_steady_round_trip_is_learned_and_a_jittery_one_is_given_room() -> None:
+    """RFC 6298: mean and four deviations."""
+    steady, jittery = pace.RoundTrip(), pace.RoundTrip()
+    for turn in range(100):
+        steady.measured(20)
+        jittery.measured(10 + 20 * (turn % 2))
+    assert 20 <= steady.most_ms <= 22
+    assert jittery.most_ms > 40
+
+
+def test_a_round_forgotten_or_never_begun_has_no_time() -> None:
+    """A late answer measures nothing."""
+    rounds = pace.Rounds()
+    numbers = [rounds.begin(now_ms) for now_ms in range(pace.ROUNDS_REMEMBERED + 1)]
+    assert rounds.sent_ms(numbers[0]) is None
+    assert rounds.sent_ms(numbers[1]) == 1
+    assert rounds.sent_ms(numbers[-1] + 1) is None
+
+
+@given(st.integers(0, 100_000))
+def test_a_timeout_stays_within_its_bounds(wanted_ms: int) -> None:
+    """And without an upper one it does not move."""
+    assert 300 <= pace.election_timeout_ms(CONFIG, wanted_ms) <= 2000
+    assert pace.election_timeout_ms(replace(CONFIG, election_timeout_most_ms=0), wanted_ms) == 300
+
+
+def test_the_heartbeat_interval_keeps_its_share_of_the_timeout() -> None:
+    assert pace.heartbeat_interval_ms(CONFIG, 300) == 50
+    assert pace.heartbeat_interval_ms(CONFIG, 1200) == 200
+
+
+def test_a_follower_is_as_patient_as_its_leader_says() -> None:
+    """Within its own bounds; a leader that says nothing changes nothing."""
+    node = Solo(election_timeout_most_ms=2000)
+    for said_ms, expected_ms in ((1500, 1500), (0, 1500), (90_000, 2000), (10, 300)):
+        node.settle(node.hear(Heartbeat(2, 1, 1, 0, 1, said_ms)))
+        assert node.raft.election_timeout_ms == expected_ms
+    node.settle(node.hear(Heartbeat(2, 1, 1, 0, 1, 1500)))
+    deadline_ms = node.raft.deadline_ms
+    node.settle(node.hear(Heartbeat(2, 1, 1, 0, 1, 1500)))
+    assert node.raft.deadline_ms >= node.now_ms + 1500
+    assert deadline_ms >= 300
+
+
+def test_stickiness_goes_by_the_configured_minimum_not_by_what_was_measured() -> None:
+    """It is a promise."""
+    node = Solo(election_timeout_most_ms=2000)
+    node.settle(node.hear(Heartbeat(2, 1, 1, 0, 1, 1500)))
+    for wait_ms, granted in ((299, False), (1, True)):
+        node.settle(node.wait(wait_ms))
+        assert only(node.hear(PreVote(3, 1, 2, 9, 9)), PreVoteReply).granted is granted
+
+
+@pytest.mark.parametrize(("late_ms", "overslept"), [(50, False), (51, True)])
+def test_a_node_that_was_woken_late_waits_once_more(late_ms: int, overslept: bool) -> None:
+    """Whatever a loop is late by is not oversleeping."""
+    node = Solo()
+    node.now_ms = node.raft.deadline_ms + late_ms
+    ready = node.step(Tick(node.now_ms))
+    assert any(note.what == "overslept" for note in ready.notes) is overslept
+    assert node.raft.role is (Role.FOLLOWER if overslept else Role.PRE_CANDIDATE)
+    if overslept:
+        assert node.now_ms + 50 <= node.raft.deadline_ms < node.now_ms + 100
+
+
+def test_a_pre_candidate_that_overslept_asks_again_later() -> None:
+    node = Solo()
+    node.settle(node.time_out())
+    node.now_ms += 5000
+    ready = node.step(Tick(node.now_ms))
+    assert any(note.what == "overslept" for note in ready.notes)
+    assert node.is_a(Role.PRE_CANDIDATE)
+    assert sent(ready, PreVote)
+
+
+def test_a_leader_that_overslept_less_than_an_election_timeout_leads_on() -> None:
+    """Its followers have not given it up."""
+    node = Solo()
+    node.lead()
+    node.settle(node.hear(*(HeartbeatReply(peer, 1, 1, 0) for peer in (2, 3))))
+    node.now_ms += 200
+    ready = node.step(Tick(node.now_ms))
+    assert any(note.what == "overslept" for note in ready.notes)
+    assert node.is_a(Role.LEADER)
+
+
+def test_without_check_quorum_an_overslept_leader_leads_on() -> None:
+    """It was asked not to look."""
+    node = Solo(check_quorum=False)
+    node.lead()
+    node.now_ms += 5000
+    node.step(Tick(node.now_ms))
+    assert node.is_a(Role.LEADER)
