@@ -16,6 +16,7 @@ COMMANDS = {
     "sim": "chaos.world.command",
     "live": "chaos.live",
     "live-commits": "chaos.live.commits",
+    "live-members": "chaos.live.members",
     "saturate": "chaos.live.saturate",
     "story": "chaos.story",
     "mutants": "chaos.mutants.command",

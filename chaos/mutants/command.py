@@ -73,7 +73,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def run_mutants(
-    mutants: Sequence[Mutant], sources: Path, jobs: int = 1, timeout_s: float = DEFAULT_TIMEOUT_S, to_stderr: bool = False
+    mutants: Sequence[Mutant],
+    sources: Path,
+    jobs: int = 1,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    to_stderr: bool = False,
 ) -> Report:
     """The baseline, then each mutant. Raises NoLongerApplies before anything is run, CannotRun where the baseline does
     not pass or a check cannot be run."""

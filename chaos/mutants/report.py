@@ -86,9 +86,7 @@ def page(report: dict[str, Any]) -> str:
     survived = f"; survived: {', '.join(names)}" if names else ""
     baseline = report["baseline"]
     told = f"{baseline['checks']} checks, {baseline['seeds']} seeds"
-    return PAGE.format(
-        mutants=report["mutants"], caught=report["caught"], survived=survived, baseline=told, rows=rows
-    )
+    return PAGE.format(mutants=report["mutants"], caught=report["caught"], survived=survived, baseline=told, rows=rows)
 
 
 def _page_row(row: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ DESCRIPTION = """\
 Each seed draws its own cluster (1 to 7 nodes), its own links, disks, clocks, load and faults, and is the same run
 every time, on any machine. A storm of --steps events tests safety: every invariant of chaos/world/invariants.py is
 checked after every event. Then the storm ends, and a healthy majority must commit something new in bounded virtual
-time; at last all nodes must end with the same log.
+time; at last all members must end with the same log and the same state.
 
 A failing seed prints its last events and the command that replays it. Exit status 1 when any seed failed.
 """
@@ -45,7 +45,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     steps = f"events of the storm, for each seed (default {DEFAULT_STEPS})"
     parser.add_argument("--steps", type=_positive, default=DEFAULT_STEPS, metavar="M", help=steps)
     parser.add_argument("--depth", choices=("core",), default="core", help="core: the pure core on simulated disks")
-    weathers = "storm: everything; figure-8: leaders die while old entries spread; lost-stores: disks are emptied"
+    weathers = (
+        "storm: everything; figure-8: leaders die while old entries spread; lost-stores: disks are emptied; "
+        "changing-members: members and leaders change, logs are dropped; leases: clocks drift as far as declared"
+    )
     weathers += "; softened by words behind it, as in storm,-cut,nodes=3 (chaos/world/softer.py)"
     parser.add_argument("--weather", type=_weather, default="storm", metavar="W", help=weathers)
     parser.add_argument("--jobs", type=_positive, default=1, metavar="J", help="processes to spread the seeds over")
@@ -129,6 +132,8 @@ def _summary(report: Report, to_stderr: bool) -> None:
     if report.failures:
         seeds = ", ".join(str(failure.seed) for failure in report.failures)
         print(f"FAILED: {len(report.failures)} seeds: {seeds}", file=out)
+    if report.never_happened() and not report.missing():
+        print(f"never happened in these seeds: {', '.join(report.never_happened())}", file=out)
     if report.missing():
         print(f"FAILED: the simulator never met: {', '.join(report.missing())}", file=out)
 

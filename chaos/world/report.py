@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from random import Random
 
+from chaos.world.climates import changing_members, leases
 from chaos.world.invariants import InvariantViolated
 from chaos.world.operator import CHANGES
 from chaos.world.softer import softened
@@ -21,7 +22,13 @@ from chaos.world.timeline import Timeline
 from chaos.world.weather import CRASH_POINTS, CUTS, Weather, figure_8, lost_stores, storm
 from chaos.world.world import World
 
-WEATHERS: dict[str, Callable[[Random], Weather]] = {"storm": storm, "figure-8": figure_8, "lost-stores": lost_stores}
+WEATHERS: dict[str, Callable[[Random], Weather]] = {
+    "storm": storm,
+    "figure-8": figure_8,
+    "lost-stores": lost_stores,
+    "changing-members": changing_members,
+    "leases": leases,
+}
 
 DEFAULT_STEPS = 2_000
 MANY_SEEDS = 1_000

@@ -16,9 +16,9 @@ membership, which take a driver, and runs whose failure hangs on clocks. Then th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -26,15 +26,16 @@ from typing import Any
 from chaos.world.invariants import InvariantViolated, PromiseIsDurable, VoteOnce
 from chaos.world.node import Node
 from chaos.world.report import WEATHERS
-from chaos.world.shrink import Run, describe, shrink
+from chaos.world.shrink import LAST_DICE, Broken, Fails, Run, Shrunk, describe, dice, fails, shrink
 from chaos.world.softer import softened
 from chaos.world.world import World
 from replica.raft.core import Raft
 from replica.raft.events import PeerFound, PeerLost, Persisted, Propose, ReadRequested, Tick, TransferRequested
 from replica.raft.messages import AppendReply, Message, RequestVote, RequestVoteReply
-from replica.raft.types import RaftConfig
+from replica.raft.types import RaftConfig, Role, Term
 
 MOST_PLAYS = 2_000
+MOST_WAKES = 2
 
 ALIKE = {
     "AcknowledgedIsDurable": {"LeaderCompleteness", "StateMachineSafety"},
@@ -62,7 +63,7 @@ class Witness:
     """Sits in a world and notes what every core is handed, and what every node sends."""
 
     happened: list[tuple[str, int, Any]] = field(default_factory=list)
-    """(what, node, detail): `sent`, `handed`, `starts`, `dies`, `loses`, `settled`."""
+    """(what, node, detail): `sent`, `handed`, `starts`, `dies`, `loses`, `stands`, `settled`."""
 
     def watch(self, world: World) -> None:
         """Begin to note. The world must not have started."""
@@ -90,6 +91,8 @@ class Witness:
         def noted_step(item: Any) -> None:
             self.happened.append(("handed", node.number, item))
             step(item)
+            assert node.raft is not None, f"node {node.number} died while it stepped"
+            self.happened.append(("stands", node.number, (node.raft.role, node.raft.term)))
 
         def noted_boot() -> None:
             self.happened.append(("starts", node.number, None))
@@ -124,62 +127,86 @@ def witnessed(run: Run, build: Build) -> tuple[World, Witness]:
 # ---- the text
 
 
-def tell(world: World, witness: Witness, by_save: bool) -> list[str]:
-    """The commands. `by_save`: disks finish when they finished in the world, else at once."""
-    config, plain = world.nodes[1].config, RaftConfig(1, world.nodes[1].config.membership)
-    differing = [name for name in _SETTINGS if getattr(config, name) != getattr(plain, name)]
-    words = [f"{name}={_setting(getattr(config, name))}" for name in differing]
-    if config.priority:
-        words.append("priority=" + ",".join(f"{node}:{rank}" for node, rank in sorted(config.priority.items())))
-    lines = [" ".join([f"cluster {len(config.membership.voters)} stopped", *words]), "hold"]
-    if by_save:
-        lines += [f"stall {node.number}" for node in world.peers()]
-    wires = _Wires(witness)
-    for what, node, detail in witness.happened:
+class _Telling:
+    """The commands so far, played as they are told: what a node did not do in time it is asked to do once more."""
+
+    def __init__(self, world: World, witness: Witness, by_save: bool, core: type[Raft]) -> None:
+        self.lines: list[str] = []
+        self.harm: str | None = None
+        self._by_save = by_save
+        self._wires = _Wires(witness)
+        self._play = _Play(core)
+        self._ticked = 0
+        self._begin(world)
+        for happened in witness.happened:
+            if self.harm is None:
+                self._tell(*happened)
+
+    def _say(self, line: str) -> None:
+        if self.harm is None:
+            self.lines.append(line)
+            self.harm = self._play.play(line)
+
+    def _begin(self, world: World) -> None:
+        config, plain = world.nodes[1].config, RaftConfig(1, world.nodes[1].config.membership)
+        differing = [name for name in _SETTINGS if getattr(config, name) != getattr(plain, name)]
+        words = [f"{name}={_setting(getattr(config, name))}" for name in differing]
+        if config.priority:
+            words.append("priority=" + ",".join(f"{node}:{rank}" for node, rank in sorted(config.priority.items())))
+        self._say(" ".join([f"cluster {len(config.membership.voters)} stopped", *words]))
+        self._say("hold")
+        for node in sorted(config.membership.voters) if self._by_save else ():
+            self._say(f"stall {node}")
+
+    def _tell(self, what: str, node: int, detail: Any) -> None:
         match what:
             case "sent":
-                wires.sent.append(detail)
+                self._wires.sent.append(detail)
             case "starts":
-                lines.append(f"start {node}")
+                self._say(f"start {node}")
             case "dies":
-                lines += [f"sync {node} {detail}"] * bool(by_save and detail) + [f"crash {node}"]
+                if self._by_save and detail:
+                    self._say(f"sync {node} {detail}")
+                self._say(f"crash {node}")
             case "loses":
-                lines.append(f"lose {node}")
-            case "settled" if by_save:
-                lines.append(f"sync {node}")
+                self._say(f"lose {node}")
+            case "settled" if self._by_save:
+                self._say(f"sync {node}")
+            case "handed" if type(detail) is tuple:
+                self._event(node, detail[0], detail[1:])
             case "handed":
-                lines += _handed(node, detail, wires, by_save)
+                for line in self._wires.deliver(detail):
+                    self._say(line)
+            case "stands" if self._ticked == node:
+                self._ticked = 0
+                self._wake_again(node, detail)
             case _:
                 pass
-    return lines
+
+    def _event(self, node: int, event: type, details: tuple[Any, ...]) -> None:
+        if event is Tick:
+            self._ticked = node
+            self._say(f"campaign {node}")
+        elif event is Persisted and self._by_save:
+            self._say(f"sync {node}")
+        elif event is Propose:
+            self._say(f"propose {node} p{details[0]}")
+        elif event is PeerLost or event is PeerFound:
+            self._say(f"{'lost' if event is PeerLost else 'found'} {node} {details[0]}")
+        elif event is ReadRequested:
+            self._say(f"read {node}")
+        elif event is TransferRequested:
+            self._say(f"transfer {node} {details[1]}")
+
+    def _wake_again(self, node: int, stands: tuple[Role, Term]) -> None:
+        """The scenario's one clock may have passed a deadline long ago: then the node takes its time first."""
+        for _ in range(MOST_WAKES):
+            if self.harm is None and self._play.stands(node) not in (stands, None):
+                self._say(f"campaign {node}")
 
 
 def _setting(value: object) -> str:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
-
-
-def _handed(node: int, item: Any, wires: _Wires, by_save: bool) -> list[str]:
-    match item:
-        case (event, *details):
-            return _event(node, event, details, by_save)
-        case message:
-            return wires.deliver(message)
-
-
-def _event(node: int, event: type, details: list[Any], by_save: bool) -> list[str]:
-    if event is Tick:
-        return [f"campaign {node}"]
-    if event is Persisted:
-        return [f"sync {node}"] if by_save else []
-    if event is Propose:
-        return [f"propose {node} p{details[0]}"]
-    if event is PeerLost or event is PeerFound:
-        return [f"{'lost' if event is PeerLost else 'found'} {node} {details[0]}"]
-    if event is ReadRequested:
-        return [f"read {node}"]
-    if event is TransferRequested:
-        return [f"transfer {node} {details[1]}"]
-    return []
 
 
 class _Wires:
@@ -228,23 +255,47 @@ def can_play() -> bool:
     return find_spec("tests") is not None and find_spec("tests.raft.scenario") is not None
 
 
-def harm(lines: Sequence[str], core: type[Raft] = Raft) -> str | None:
-    """Plays the commands; the invariant they violate, None where they end well or cannot be played."""
-    module = import_module("tests.raft.scenario")
-    scenario = module.Scenario()
-    vigil = _Vigil()
-    for line in lines:
+class _Play:
+    """A scenario being played, and the invariants that look on."""
+
+    def __init__(self, core: type[Raft]) -> None:
+        self._module = import_module("tests.raft.scenario")
+        self._scenario = self._module.Scenario()
+        self._core = core
+        self._vigil = _Vigil()
+
+    def play(self, line: str) -> str | None:
+        """Does one command; the invariant it violates. A command that makes no sense here does nothing."""
         try:
-            scenario.play(line)
+            self._scenario.play(line)
             if line.startswith("cluster"):
-                scenario.cluster.core = core
-            vigil.look(scenario.cluster)
+                self._scenario.cluster.core = self._core
+            self._vigil.look(self._scenario.cluster)
         except InvariantViolated as violated:
             return violated.name
         except AssertionError as failed:
-            return next((name for words, name in _TOLD_BY_THE_CLUSTER.items() if words in str(failed)), "AssertionError")
-        except (module.BadScenario, KeyError, TypeError, ValueError):
-            return None  # a command that makes no sense without one that was left away
+            if "runs already" in str(failed) or "is down" in str(failed):
+                return None  # a start or an event whose crash or start was left away
+            return next(
+                (name for words, name in _TOLD_BY_THE_CLUSTER.items() if words in str(failed)), "AssertionError"
+            )
+        except (self._module.BadScenario, KeyError, TypeError, ValueError):
+            return "BadScenario"
+        return None
+
+    def stands(self, node: int) -> tuple[Role, Term] | None:
+        """Role and term of a node, None where it is down."""
+        raft = self._scenario.cluster.nodes[node].raft
+        return None if raft is None else (raft.role, raft.term)
+
+
+def harm(lines: Sequence[str], core: type[Raft] = Raft) -> str | None:
+    """Plays the commands; the invariant they violate, None where they end well."""
+    play = _Play(core)
+    for line in lines:
+        violated = play.play(line)
+        if violated is not None:
+            return violated
     return None
 
 
@@ -282,9 +333,9 @@ def retell(run: Run, invariant: str, build: Build = build, core: type[Raft] = Ra
     wanted = ALIKE.get(invariant, {invariant})
     world, witness = witnessed(run, build)
     for by_save in (False, True):
-        lines = tell(world, witness, by_save)
-        if harm(lines, core) in wanted:
-            return fewest(lines, lambda fewer: harm(fewer, core) in wanted)
+        telling = _Telling(world, witness, by_save, core)
+        if telling.harm in wanted:
+            return fewest(telling.lines, lambda fewer: harm(fewer, core) in wanted)
     return None
 
 
@@ -313,20 +364,32 @@ def fewest(lines: Sequence[str], still: Callable[[Sequence[str]], bool], most_pl
 # ---- for people
 
 
-def story(run: Run) -> list[str]:
+def story(run: Run, fails: Fails = fails, build: Build = build, core: type[Raft] = Raft) -> list[str]:
     """A failing seed, made small and told: the lines to print."""
-    shrunk = shrink(run)
+    shrunk = shrink(run, fails)
     if shrunk is None:
         return ["it does not fail again: it was not a run of this seed alone"]
     lines = describe(shrunk)
     if not can_play():
         return [*lines, "as a scenario: the tests are not here to play it"]
-    told = retell(shrunk.run, shrunk.broken.invariant)
-    if told is None:
-        return [*lines, f"as a scenario: {shrunk.broken.invariant} could not be shown in that language"]
-    return [*lines, "as a scenario:", *scenario_text(told, shrunk.broken, shrunk.run)]
+    for like, broken in runs_like(shrunk, fails):
+        told = retell(like, broken.invariant, build, core)
+        if told is not None:
+            return [*lines, "as a scenario:", *scenario_text(told, broken, like)]
+    return [*lines, f"as a scenario: {shrunk.broken.invariant} could not be shown in that language"]
 
 
-def scenario_text(told: Sequence[str], broken: Any, run: Run) -> list[str]:
+def runs_like(shrunk: Shrunk, fails: Fails) -> Iterator[tuple[Run, Broken]]:
+    """The smallest run, and others that fail alike: of one that hangs on its clocks, another may not."""
+    yield shrunk.run, shrunk.broken
+    for weather in (shrunk.run.weather, shrunk.first.weather):
+        for candidate in dice(weather, LAST_DICE):
+            run = replace(shrunk.first, weather=candidate)
+            broken = fails(run)
+            if broken is not None and broken.invariant == shrunk.broken.invariant:
+                yield run, broken
+
+
+def scenario_text(told: Sequence[str], broken: Broken, run: Run) -> list[str]:
     """What a file in tests/raft/scenarios would hold; recorded with --rewrite once the core is right again."""
     return [f"# Ended in: {broken.text} (seed {run.seed}, {run.weather})", *(f"> {line}" for line in told)]

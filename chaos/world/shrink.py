@@ -115,7 +115,7 @@ class _Search:
         return softer_words(weather)
 
     def _still_fails(self, weather: str) -> bool:
-        for candidate in _dice(weather, DICE):
+        for candidate in dice(weather, DICE):
             if self._try(replace(self.run, weather=candidate)):
                 return True
         return False
@@ -133,15 +133,15 @@ class _Search:
 
     def shorten(self) -> None:
         """The same world, with shorter storms and other dice."""
-        for candidate in _dice(self.run.weather, LAST_DICE):
+        for candidate in dice(self.run.weather, LAST_DICE):
             self._try(replace(self.run, weather=candidate))
         for part in (8, 4, 2):
-            for candidate in _dice(self.run.weather, DICE):
+            for candidate in dice(self.run.weather, DICE):
                 if self._try(replace(self.run, weather=candidate, steps=max(1, self.run.steps // part))):
                     break
 
 
-def _dice(weather: str, count: int) -> Iterator[str]:
+def dice(weather: str, count: int) -> Iterator[str]:
     """The same weather: as it is, then with other dice."""
     yield weather
     plain = [word for word in weather.split(",") if not word.startswith(f"{OTHER_DICE}=")]

@@ -181,11 +181,11 @@ def storm(rng: Random) -> Weather:
     _operator(weather, rng)
     _leases(weather, rng)
     if rng.random() < 0.3:
-        _mild(weather, rng)
+        make_mild(weather, rng)
     return weather
 
 
-def _mild(weather: Weather, rng: Random) -> None:
+def make_mild(weather: Weather, rng: Random) -> None:
     """Fewer faults and many requests: leaders live long enough to change the membership again and again, and followers
     stay away just long enough to need a snapshot."""
     timeout = weather.election_timeout_ms

@@ -224,6 +224,7 @@ def measured_timeout_ms(state: State, leader: Leader) -> int:
     told a moment ago is what they are patient by.
     """
     alive_ms = state.now_ms - state.election_timeout_ms
-    slowest_ms = max((p.round_trip.most_ms for p in leader.progress.values() if p.heard_ms >= alive_ms), default=0)
+    followers = [leader.progress[voter] for voter in state.other_voters]
+    slowest_ms = max((p.round_trip.most_ms for p in followers if p.heard_ms >= alive_ms), default=0)
     wanted_ms = max(pace.ROUND_TRIPS * slowest_ms, state.election_timeout_ms * 7 // 8)
     return pace.election_timeout_ms(state.config, wanted_ms)

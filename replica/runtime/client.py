@@ -17,6 +17,7 @@ import msgspec
 import trio
 
 from replica.cases.commands import Command
+from replica.cases.levels import FIRST_LEVEL, HIGHEST_LEVEL
 from replica.errors import NotAvailable, OutcomeUnknown, RemoteProtocolError
 from replica.runtime.connection import Connection, run_both
 from replica.runtime.dial import dial
@@ -292,6 +293,7 @@ async def open_client(
         name or f"client-{outside.random_bytes(4).hex()}",
         "client",
         outside.random_bytes(16),
+        levels=(FIRST_LEVEL, HIGHEST_LEVEL),
         software=f"replica {__version__}",
     )
     connection, peer = await dial(me, address, zones={}, expect=expect, within_ms=connect_ms, outside=outside)

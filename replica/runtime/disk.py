@@ -6,7 +6,8 @@ loudly: what is on disk is then unknown, and an fsync is never retried.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import trio
@@ -27,6 +28,7 @@ class Disk:
         self._state_writer: LoopWriter[StateJob] = outside.writer("replica-state", store.commit_state)
         self.failure: Exception | None = None
         self.failed = trio.Event()
+        self._shields: list[trio.CancelScope] = []
 
     def write_log(self, job: LogJob, done: Done) -> None:
         """Make a job of the log environment durable; `done` is called in the loop, in the order of the jobs."""
@@ -45,6 +47,16 @@ class Disk:
         assert self.failure is not None, "a failure without its reason"
         raise self.failure
 
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """What waits for a job in here is not cancelled meanwhile, unless the disk fails: no answer comes then."""
+        with trio.CancelScope(shield=not self.failed.is_set()) as scope:
+            self._shields.append(scope)
+            try:
+                yield
+            finally:
+                self._shields.remove(scope)
+
     async def aclose(self) -> None:
         """Finish what is queued, and end the threads."""
         await self._log_writer.aclose()
@@ -57,6 +69,8 @@ class Disk:
         if problem is not None and not isinstance(problem, StorageFull):
             self.failure = problem
             self.failed.set()
+            for scope in self._shields:
+                scope.shield = False
             return
         if problem is not None:
             self._log.error("storage-full", problem=str(problem))

@@ -15,6 +15,7 @@ from typing import Any
 
 import trio
 
+from replica.cases.levels import FIRST_LEVEL, HIGHEST_LEVEL
 from replica.config import SiteConfig, ZoneConfig
 from replica.errors import ConfigError
 from replica.raft.types import HardState
@@ -34,6 +35,7 @@ from replica.version import __version__
 from replica.wire import Identity
 
 CLOSE_WITHIN_S = 2
+LEVELS = (FIRST_LEVEL, HIGHEST_LEVEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ async def run_zone(
     log = outside.logger(config.zone.name)
     name = StoreIdentity(config.cluster.id, config.zone.name, "zone", outside.random_bytes(16).hex())
     life = outside.random_bytes(16)
-    me = Identity(config.cluster.id, config.zone.name, "zone", life, config.zone.number, software=__version__)
+    me = Identity(config.cluster.id, config.zone.name, "zone", life, config.zone.number, LEVELS, __version__)
     with outside.open_store(config.zone.data, name, config.limits.map_size_gib) as store:
         if store.fresh:
             check_beginning(config, found, join)
@@ -105,7 +107,7 @@ async def run_site(config: SiteConfig, *, outside: Outside = REAL) -> AsyncItera
     WALL_CLOCK.set(outside.wall_ms)
     log = outside.logger(config.site.name)
     name = StoreIdentity(config.cluster.id, config.site.name, "site", outside.random_bytes(16).hex())
-    me = Identity(config.cluster.id, config.site.name, "site", outside.random_bytes(16), software=__version__)
+    me = Identity(config.cluster.id, config.site.name, "site", outside.random_bytes(16), 0, LEVELS, __version__)
     with outside.open_store(config.site.data, name, config.limits.map_size_gib) as store:
         async with disk_of(store, log, outside) as disk:
             node = SiteNode(config, me, store, disk, log, outside)

@@ -64,7 +64,8 @@ class Requests:
 
     def take(self, ready: Ready) -> None:
         """Give each answer in a Ready to who waits for it."""
-        for answer in (*ready.accepted, *ready.refused, *ready.reads, *ready.transfers):
+        answers: list[Answered] = [*ready.accepted, *ready.refused, *ready.reads, *ready.transfers]
+        for answer in answers:
             done = self._waiting.pop(answer.token, None)
             if done is not None:
                 done(answer)

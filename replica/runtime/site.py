@@ -161,7 +161,7 @@ class SiteNode:
         async with self._replacing:  # an earlier attempt may still be waiting for its worker
             try:
                 prepared = await self.fetcher.fetch(connection, inbox)
-                with trio.CancelScope(shield=True):  # a line that breaks now changes nothing any more
+                with self._disk.undisturbed():  # a line that breaks now changes nothing any more
                     await self._install(prepared)
             except (Unfetched, StorageFull) as problem:
                 self.log.warning("state-not-replaced", problem=str(problem))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from replica.cases import queries
 from replica.runtime.bell import now_ms
 from replica.version import __version__
 
@@ -37,6 +38,7 @@ def zone_status(node: ZoneNode) -> dict[str, Any]:
             "votes": not raft.hard_state.rebuilding,
             "elections_seen": node.elections,
         },
+        "feature_level": queries.feature_level(node.state),
         "applied_index": node.state.index,
         "flushed_index": node.state.flushed_index,
         "dirty_bytes": node.state.dirty_bytes,
@@ -61,6 +63,7 @@ def site_status(node: SiteNode) -> dict[str, Any]:
         "version": __version__,
         "mode": fresh.mode.value,
         "zone": node.line.zone,
+        "feature_level": queries.feature_level(node.state),
         "applied_index": node.state.index,
         "flushed_index": node.state.flushed_index,
         "confirmed_age_ms": fresh.confirmed_age_ms,

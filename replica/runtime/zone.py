@@ -15,6 +15,7 @@ import trio
 
 from replica.cases import queries
 from replica.cases.commands import Payload, RaiseLevel
+from replica.cases.levels import check_known, spoken_by_all
 from replica.cases.machine import apply
 from replica.cases.operations import OperationId
 from replica.cases.verdicts import Effects
@@ -48,8 +49,8 @@ from replica.runtime.state import State
 from replica.runtime.writeback import WriteBack
 from replica.storage import LogStore, Store
 from replica.wire import FROM_SITE, Identity, Peer, decode, encode
-from replica.wire.handshake import NOT_A_MEMBER
 from replica.wire.feed import Behind, ConfirmRead, Follow, Hint, ReadConfirmed, Submit, ZoneAt, Zones
+from replica.wire.handshake import NOT_A_MEMBER
 from replica.wire.operation_codec import batch, decode_batch, decode_operation, encode_effects
 from replica.wire.snapshot import FromReceiver
 
@@ -75,6 +76,7 @@ class ZoneNode:
         self._room = trio.lowlevel.ParkingLot()
         self.requests = Requests(self.step)
         self.state = State(store.state)
+        check_known(queries.feature_level(self.state), "the state in this store")
         self._write_back = WriteBack(self.state, disk)
         self.ingress = Ingress(self.state, config.limits.waiting_operations)
         self.feed = Feed(self.state, config.limits.feed_ring_bytes, config.timing.feed_interval_ms, log)
@@ -336,7 +338,8 @@ class ZoneNode:
         while taken := self.ingress.take():
             token = self.requests.token()
             self._proposed[token] = taken
-            data = batch(wall_ms(), queries.feature_level(self.state), [one.encoded for one in taken])
+            level = queries.feature_level(self.state)
+            data = batch(wall_ms(), level, [one.encoded for one in taken], spoken_by_all(self._spoken))
             self.raft.step(raft_events.Propose(now, token, data))
 
     def _settle(self, ready: Ready) -> None:
@@ -402,6 +405,7 @@ class ZoneNode:
     def _replace(self, install: Install) -> None:
         """The snapshot is the state now, durably: everything built on the old one begins anew."""
         self.state.replaced(install.index, install.term)
+        check_known(queries.feature_level(self.state), "the state that was installed")
         self.digests.note(install.index, queries.digest(self.state))
         self.feed.replaced()
         self.desk.step(site_events.Replaced(now_ms(), install.index, install.term))
@@ -552,6 +556,12 @@ class ZoneNode:
             raise NotAvailable("this zone was removed from the cluster: ask another")
         if isinstance(payload, RaiseLevel):
             self._check_level(payload.level)
+
+    @property
+    def _spoken(self) -> dict[int, int]:
+        """The highest feature level of everyone who gets the log: 0 for who was not met since this node started."""
+        now, met = self.raft.membership, {self.number: self._me.levels, **self.links.levels}
+        return {number: met.get(number, (0, 0))[1] for number in now.voters | now.outgoing | now.learners}
 
     def _check_level(self, level: int) -> None:
         """A level is raised once every zone that gets the log can apply it: the others would stop at the next entry."""

@@ -384,7 +384,9 @@ def test_the_log_is_compacted_up_to_the_least_of_what_is_needed() -> None:
 # ---- the write-back
 
 
-@pytest.mark.parametrize(("stable", "applied", "transfers", "may"), [(5, 5, 0, True), (4, 5, 0, False), (5, 5, 1, False)])
+@pytest.mark.parametrize(
+    ("stable", "applied", "transfers", "may"), [(5, 5, 0, True), (4, 5, 0, False), (5, 5, 1, False)]
+)
 def test_the_state_is_not_flushed_ahead_of_the_nodes_own_log(
     stable: int, applied: int, transfers: int, may: bool
 ) -> None:

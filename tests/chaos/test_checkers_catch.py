@@ -7,26 +7,29 @@ harm they do is seen too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from random import Random
+from types import ModuleType
 from typing import ClassVar
 
 import pytest
 
+from chaos.world.climates import changing_members, leases
+from chaos.world.disk import Snapshot
 from chaos.world.invariants import InvariantViolated
 from chaos.world.node import Node
 from chaos.world.weather import Weather, figure_8, lost_stores, storm
 from chaos.world.world import World
-from replica.raft import replication
+from replica.raft import election, pace, reads, replication, snapshots, transfer
 from replica.raft.core import Raft
-from replica.raft.events import Event, Received
+from replica.raft.events import Event, Received, SnapshotArrived
 from replica.raft.log import Log
-from replica.raft.messages import Append, RequestVoteReply
-from replica.raft.quorum import agreed
-from replica.raft.ready import Ready
-from replica.raft.state import Leader, State
-from replica.raft.types import NOBODY, Entry, HardState
+from replica.raft.messages import Append, ReadIndexReply, RequestVoteReply
+from replica.raft.quorum import agreed, halves, majority
+from replica.raft.ready import Install, ReadConfirmed, Ready
+from replica.raft.state import Leader, State, WaitingRead
+from replica.raft.types import NOBODY, Entry, HardState, Index, Membership, NodeId, RaftConfig
 
 AT_ONCE = frozenset({"PromiseIsDurable"})
 
@@ -157,7 +160,7 @@ class Lies:
         ),
         "reply before Persisted": Lie(("PromiseIsDurable",), RepliesBeforeThePersisted),
         "reply before Persisted, harm done": Lie(
-            ("AcknowledgedIsDurable",), RepliesBeforeThePersisted, without=AT_ONCE
+            ("CommitHasQuorum", "AcknowledgedIsDurable"), RepliesBeforeThePersisted, without=AT_ONCE
         ),
         "vote granted twice": Lie(("VoteOnce",), core=GrantsEveryVote, without=AT_ONCE),
         "vote granted twice, harm done": Lie(
@@ -224,11 +227,108 @@ def test_a_leader_that_counts_its_own_unsaved_entries_is_caught(monkeypatch: pyt
     caught = hunt(Lie(()))
 
     assert caught is not None
-    assert caught[0] in ("AcknowledgedIsDurable", "StateMachineSafety")
+    assert caught[0] in ("CommitHasQuorum", "AcknowledgedIsDurable", "StateMachineSafety")
+
+
+# ---- lies of the later chapters
+
+
+def won_by_either_half(membership: Membership, granted: Collection[NodeId]) -> bool:
+    """A joint quorum of one majority (4.3 wants both)."""
+    return any(len(half.intersection(granted)) >= majority(len(half)) for half in halves(membership))
+
+
+def agreed_by_either_half(membership: Membership, values: Mapping[NodeId, int], missing: int = 0) -> int:
+    """The same for commits."""
+    return max(agreed(Membership(half), values, missing) for half in halves(membership))
+
+
+def answers_with_what_it_knows(state: State, leader: Leader, read: WaitingRead) -> None:
+    """A read index without the term's own first entry (6.4, step 1): a new leader's commit index may be old."""
+    if read.frm == state.node:
+        state.outbox.reads.append(ReadConfirmed(read.token, read.index))
+    else:
+        state.send(ReadIndexReply(state.node, read.frm, state.term, read.token, read.index, ok=True))
+
+
+def takes_any_snapshot(state: State, event: SnapshotArrived) -> bool:
+    """Installs one that is older than what is here."""
+    return True
+
+
+def drops_what_is_committed(state: State, flushed_index: Index, keep_from: Index, sending: Index | None) -> Index:
+    """Compaction past the flushed state."""
+    return min(state.commit_index, state.log.stable_index)
+
+
+def leases_without_margin(config: RaftConfig) -> int:
+    """A lease as long as the promise, whatever the clocks do (6.4.1)."""
+    return config.election_timeout_ms
+
+
+def never_gives_up(state: State, leader: Leader) -> None:
+    """A hand-over that goes on until the target leads, if ever (3.10)."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A lie told by functions put in the place of the core's: where, which, and who must catch it."""
+
+    places: tuple[tuple[ModuleType, str], ...]
+    lies: tuple[Callable[..., object], ...]
+    catchers: tuple[str, ...]
+    weather: Callable[[Random], Weather] = changing_members
+
+
+LATER_LIES = {
+    "joint quorum by either majority": Patch(
+        ((election, "won"), (election, "agreed"), (replication, "agreed")),
+        (won_by_either_half, agreed_by_either_half, agreed_by_either_half),
+        ("CommitHasQuorum",),
+    ),
+    "read index before the term's own commit": Patch(
+        ((reads, "_answer"),), (answers_with_what_it_knows,), ("ReadsAreLinearizable",)
+    ),
+    "stale snapshot accepted": Patch(
+        ((snapshots, "is_useful"),), (takes_any_snapshot,), ("StateMachineSafety", "CommitMonotonic")
+    ),
+    "compaction past what is flushed": Patch(
+        ((snapshots, "compaction_index"),), (drops_what_is_committed,), ("CompactedIsFlushed",)
+    ),
+    "lease without margin": Patch(((pace, "lease_ms"),), (leases_without_margin,), ("ReadsAreLinearizable",), leases),
+    "hand-over without end": Patch(((transfer, "give_up_late"),), (never_gives_up,), ("TransferAbortsInOneTimeout",)),
+}
+
+
+@pytest.mark.parametrize("name", LATER_LIES)
+def test_a_lie_of_a_later_chapter_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memberships, reads, snapshots, leases, transfers: each chapter's rule, left out, is missed by its invariant."""
+    patch = LATER_LIES[name]
+    for (module, attribute), lie in zip(patch.places, patch.lies, strict=True):
+        monkeypatch.setattr(module, attribute, lie)
+
+    caught = hunt(Lie(patch.catchers, weather=patch.weather, seeds=40))
+
+    assert caught is not None, f"{name}: nobody noticed within 40 seeds"
+    assert caught[0] in patch.catchers
+
+
+def test_a_snapshot_of_another_state_is_caught() -> None:
+    """A digest that is not the state's: two replicas at one index would have two states."""
+
+    class Garbles(Node):
+        def take_state(self, install: Install) -> Snapshot:
+            self.arrived[install.token] = replace(self.arrived[install.token], digest=1)
+            return super().take_state(install)
+
+    caught = hunt(Lie((), Garbles, weather=changing_members))
+
+    assert caught is not None
+    assert caught[0] == "DigestsEqual"
 
 
 def test_the_honest_core_passes_where_the_lies_are_told() -> None:
     """The weathers that catch lies find nothing in the shipped core: it is the lie that is caught, not the weather."""
-    for weather in (hard_on_voters, lost_stores, figure_8):
+    for weather in (hard_on_voters, lost_stores, figure_8, changing_members, leases):
         for seed in range(1, 9):
             World(seed, weather=weather).run(2_000)

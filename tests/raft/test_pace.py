@@ -140,3 +140,20 @@ def test_without_check_quorum_an_overslept_leader_leads_on() -> None:
     node.now_ms += 5000
     node.step(Tick(node.now_ms))
     assert node.is_a(Role.LEADER)
+
+
+def test_only_voters_that_answer_make_a_leader_patient() -> None:
+    """A learner at the end of a slow line, or a voter that is gone, costs nobody a slower failover."""
+    node = Solo(learners=(4,), election_timeout_most_ms=2000)
+    node.lead()
+    held: list[tuple[int, Heartbeat]] = []
+    for _ in range(40):
+        beats = sent(node.wait(50), Heartbeat)
+        held += [(node.now_ms + 150, beat) for beat in beats if beat.to == 4]
+        late = [beat for due_ms, beat in held if due_ms <= node.now_ms]
+        held = [(due_ms, beat) for due_ms, beat in held if due_ms > node.now_ms]
+        for beat in [*(beat for beat in beats if beat.to != 4), *late]:
+            node.settle(node.hear(HeartbeatReply(beat.to, 1, 1, beat.context)))
+    slow = node.raft.progress[-1]
+    assert (slow.peer, slow.round_trip_ms >= 150) == (4, True)
+    assert node.raft.election_timeout_ms == 300

@@ -27,9 +27,9 @@ def test_a_scenario_opens_with_its_fact_and_source(path: Path) -> None:
 
 
 def test_there_are_enough_scenarios_and_the_papers_figures_are_among_them() -> None:
-    """At least 25, with figures 7 and 8."""
+    """At least 60, with figures 7 and 8."""
     names = {path.stem for path in FILES}
-    assert len(names) >= 25
+    assert len(names) >= 60
     assert {"election_figure_7", "commit_figure_8_overwritten", "commit_figure_8_committed"} <= names
 
 

@@ -136,6 +136,10 @@ class World:
     def lives(self, name: str) -> bool:
         return name in self.tasks
 
+    async def until_deaths(self, count: int, otherwise: Callable[[], bool]) -> None:
+        """Wait until so many nodes have died of their hooks, or `otherwise` is so."""
+        await until(lambda: self.deaths >= count or otherwise())
+
     @property
     def leader(self) -> str:
         return next((name for name in self.tasks if name.startswith("zone-") and self.zone(name).leads), "")

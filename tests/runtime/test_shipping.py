@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -74,7 +75,7 @@ async def test_a_follower_killed_at_each_chunk_ends_equal_and_no_chunk_is_writte
             deaths = world.deaths
             outside.on_step = dying(Step.RECEIVE_CHUNK, after=1)
             await world.start(away)
-            await until(lambda deaths=deaths: world.deaths > deaths or world.zone(away).snapshots.installs == 1)
+            await world.until_deaths(deaths + 1, lambda: world.zone(away).snapshots.installs == 1)
         chunks = len(world.zone(world.leader).snapshots.shipper.held[0].chunks)
         print(f"{world.deaths} deaths, {chunks} chunks, {outside.written} written")
         assert world.deaths >= chunks - 1
@@ -139,7 +140,7 @@ async def test_a_sender_killed_at_one_chunk_after_the_other_leaves_the_follower_
         for at in range(5):
             for name in senders:
                 die(name, at)
-            await until(lambda at=at: world.deaths > at or is_there())
+            await world.until_deaths(at + 1, is_there)
             if is_there():
                 break
             (dead,) = (name for name in senders if not world.lives(name))
@@ -313,7 +314,7 @@ async def test_a_snapshot_that_nobody_asks_for_is_dropped_after_a_while_and_no_m
             await world.write(3, begin=count == 0)
             await zone.flush()
             index = zone.state.flushed_index
-            goal = Goal(1, lambda index=index: index, lambda at: (0, b""))
+            goal = Goal(1, partial(int, index), lambda at: (0, b""))
             async with zone.snapshots.shipper._snapshot(goal, object()) as manifest:
                 assert manifest.index >= index
                 await zone.snapshots.shipper.tidy()
