@@ -6,7 +6,9 @@ configuration, a message, an argument, with the place and what is allowed.
 
 from __future__ import annotations
 
+import getpass
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +22,7 @@ from rich.text import Text
 from replica.admin import members
 from replica.admin import show as tables
 from replica.admin.ask import read_command, stopped_node
+from replica.admin.founding import found_anew
 from replica.admin.serve import serve
 from replica.api import open_site, open_zone
 from replica.config import load_site, load_zone
@@ -245,6 +248,34 @@ def member_replace(
     zone = members.new_zone(new)
     wanted = {old: "retired", zone.name: "voter"}
     _change(at, lambda client: client.change_members(add=(zone,), remove=(old,)), wanted, budget_s, json)
+
+
+@member.command(name="force-new-cluster")
+def member_force_new_cluster(*, config: Path, yes_cluster: str = "", by: str = "") -> None:
+    """The quorum is gone FOR GOOD: found the cluster anew out of this one stopped zone.
+
+    What only the lost zones held is lost. Afterwards start the zone, and add new ones whose files say `generation`
+    under [cluster].
+
+    Parameters
+    ----------
+    config:
+        The TOML file of the zone that is left.
+    yes_cluster:
+        The cluster's name, for scripts; else it is asked for.
+    by:
+        Who does this, for the log; else the user of this command.
+    """
+    loaded = load_zone(config)
+    name = yes_cluster or input(
+        f"Every other zone will be out for ever. Type the cluster's name to go on ({loaded.zone.name}): "
+    )
+    if name != loaded.cluster.id:
+        raise ConfigError("--yes-cluster", f"{name!r} is not the name of this cluster; nothing was done")
+    done = found_anew(loaded, by or getpass.getuser(), time.time_ns() // 1_000_000)
+    Console().print(
+        f"{loaded.cluster.id} generation {done.generation} is {done.zone} alone, by {done.by}", highlight=False
+    )
 
 
 def _change(

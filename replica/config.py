@@ -43,7 +43,10 @@ T = TypeVar("T")
 
 
 class ClusterSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """`generation`: how often the cluster was founded anew; for a zone that joins one that was."""
+
     id: Name
+    generation: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
 
 
 class ZonePeer(Struct, frozen=True, forbid_unknown_fields=True):

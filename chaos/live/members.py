@@ -29,7 +29,7 @@ from chaos.live.run import folder_for, unavailable_ms
 from replica.admin.ask import stopped_node
 from replica.config import ClusterSection, ZoneConfig, ZonePeer, ZoneSection
 from replica.demo.caller import Caller, open_callers, until_decided
-from replica.demo.clash import note
+from replica.demo.clash import note, priority_report
 from replica.demo.ledger import Ledger
 from replica.demo.looking import until_equal, until_mode
 from replica.demo.processes import Child, hold_port
@@ -38,6 +38,7 @@ from replica.errors import ReplicaError
 from replica.wire.client import Receipt
 
 SITES: Final = 2
+CASES: Final = 20
 CLUSTER: Final = "chaos"
 CASE: Final = "fr.health.samu440.members"
 CONNECT_SECONDS: Final = 30.0
@@ -102,6 +103,7 @@ class Stage:
         self._began = trio.current_time()
         self._tell = tell
         self._next = len(cluster.zones) + 1
+        self.generation = 1
 
     @property
     def alive(self) -> list[Node]:
@@ -120,7 +122,7 @@ class Stage:
         folder.mkdir()
         there = tuple(ZonePeer(int(node.name.partition("-")[2]), node.name, node.address) for node in self.alive)
         section = ZoneSection(name, number, f"{host}:{port}", ".")
-        config = ZoneConfig(ClusterSection(CLUSTER), section, there)
+        config = ZoneConfig(ClusterSection(CLUSTER, self.generation), section, there)
         (folder / CONFIG_FILE).write_text(toml(msgspec.to_builtins(config)), encoding="utf-8")
         program = (*self.cluster.plan.program, "zone", str(folder / CONFIG_FILE), "--join")
         node = Node(name, "zone", f"{host}:{port}", folder, Child(name, program, folder / LOG_FILE), held, started=1)
@@ -137,6 +139,12 @@ class Stage:
             raise ReplicaError(f"replica member {' '.join(words)}: {done.stderr.decode(errors='replace')[-500:]}")
         answer: dict[str, Any] = msgspec.json.decode(done.stdout)
         return answer
+
+    async def until_led(self) -> None:
+        """Wait until some zone leads."""
+        with trio.fail_after(COMMAND_SECONDS):
+            while not await self.leader():  # noqa: ASYNC110 - asked as an operator asks
+                await trio.sleep(PAUSE_SECONDS)
 
     async def leader(self) -> str:
         return str((await self.member("list"))["leader"])
@@ -173,17 +181,24 @@ async def leader_leaves(stage: Stage) -> None:
 
 async def two_lost(stage: Stage) -> None:
     """Two of three are gone for good; the third begins anew."""
-    await stage.cluster.kill("zone-2")
-    await stage.cluster.kill("zone-3")
-    stage.say("zone-2 and zone-3 are lost for good")
-    await stage.stop("zone-1")
-    config = stage.cluster.plan.folder / "zone-1" / CONFIG_FILE
+    # The one that led: whatever anybody was told is agreed, it has.
+    left = await stage.leader()
+    lost = [node.name for node in stage.alive if node.name != left]
+    for name in lost:
+        stage.cluster.strike(name)
+    for name in lost:
+        await stage.cluster.gone(name)
+    stage.say(f"{' and '.join(lost)} are lost for good")
+    await stage.stop(left)
+    config = stage.cluster.plan.folder / left / CONFIG_FILE
     program = (*stage.cluster.plan.program, "member", "force-new-cluster")
     done = await trio.run_process(
         (*program, "--config", str(config), "--yes-cluster", CLUSTER), capture_stdout=True, stderr=subprocess.STDOUT
     )
     stage.say(done.stdout.decode().strip())
-    await stage.cluster.start("zone-1")
+    stage.generation += 1
+    await stage.cluster.start(left)
+    await stage.until_led()
     await stage.member("add", await stage.join(), await stage.join())
     stage.say("1 → 3 voters")
 
@@ -214,6 +229,7 @@ async def run_members(
                 async with open_callers({node.name: node.address for node in cluster.sites}, ledger) as at_sites:
                     for site in at_sites.values():
                         await until_mode(site, "connected", CONNECT_SECONDS)
+                    await _open_cases(at_sites)
                     stage = Stage(cluster, at_sites, tell)
                     steps = stage.steps
                     load = await _under_load(stage, STORIES[story], seconds, callers)
@@ -269,11 +285,21 @@ async def _under_load(
     return began, trio.current_time()
 
 
+async def _open_cases(sites: dict[str, Caller]) -> None:
+    first = next(iter(sites.values()))
+    for at in range(CASES):
+        message = priority_report(f"{CASE}{at}", "P1", f"Case {at}")
+        await first.message(message, f"members/case/{at}", "case", sender=first.name)
+    for site in sites.values():
+        while not (await site.read(lambda client: client.show_case(f"{CASE}{CASES - 1}"))):  # noqa: ASYNC110 - asked as an operator asks
+            await trio.sleep(PAUSE_SECONDS)
+
+
 async def _write(site: Caller, number: int, over: trio.Event) -> None:
     written = 0
     while not over.is_set():
         written += 1
-        write = note(CASE, site.name, f"Note {written} of caller {number}")
+        write = note(f"{CASE}{number % CASES}", site.name, f"Note {written} of caller {number}")
         assert write.note is not None, "a note is a command"
         await site.command(write.note, f"members/{number}/{written}", "note", text=write.text)
         await trio.sleep(PAUSE_SECONDS)

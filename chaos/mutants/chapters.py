@@ -184,8 +184,8 @@ CHAPTERS = (
         "transfer-without-catching-up",
         "The heir is asked to campaign before it has the leader's log.",
         TRANSFER,
-        "if transfer is None or transfer.asked or leader.progress[transfer.to].match_index < state.log.last_index:",
-        "if transfer is None or transfer.asked:",
+        "if transfer is None or transfer.asked or target is None or target.match_index < state.log.last_index:",
+        "if transfer is None or transfer.asked or target is None:",
         (promise("test_the_heir_is_asked_to_campaign_only_when_it_has_all_there_is"),),
     ),
     Mutant(

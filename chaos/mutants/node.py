@@ -41,8 +41,8 @@ NODE = (
         "flushed-before-durable",
         "The applied state is written back though the node's own log has not been synced so far.",
         "replica/runtime/zone.py",
-        "return self.raft.stable_index >= self.state.index and not self.feed.transfers",
-        "return not self.feed.transfers",
+        "return self.raft.stable_index >= self.state.index and not quiet",
+        "return not quiet",
         (NamedTests(("tests/chaos/test_chapters.py::test_the_state_is_not_flushed_ahead_of_the_nodes_own_log",)),),
     ),
     Mutant(

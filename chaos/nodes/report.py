@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import get_context
 
@@ -10,7 +11,7 @@ from chaos.nodes import loop
 from chaos.nodes.process import leaves
 from chaos.nodes.world import DEFAULT_STEPS, World
 from chaos.world.invariants import InvariantViolated
-from chaos.world.report import Failure, SeedResult
+from chaos.world.report import Failure, Report, SeedResult
 
 EXPECTED_FAULTS = (
     "kill leader",
@@ -59,8 +60,10 @@ EXPECTED_FAULTS = (
     "node: rebuilding",
     "node: readmitted",
     "node: store-empty-does-not-vote",
-    "node: state-transfer",
     "node: state-replaced",
+    "node: snapshot-taken",
+    "node: snapshot-offered",
+    "node: changes-sent",
     "node: zone-behind",
     "node: zone-without-quorum",
     "node: line-silent",
@@ -75,6 +78,11 @@ EXPECTED_FAULTS = (
     "read of an own write",
 )
 """What the world of nodes must do to be worth its name, as in chaos/world/report.py."""
+
+
+def report() -> Report:
+    """A report of no seeds yet."""
+    return Report(depth="node", expected=EXPECTED_FAULTS, faults=Counter(dict.fromkeys(EXPECTED_FAULTS, 0)))
 
 
 def replay_command(seed: int, steps: int) -> str:

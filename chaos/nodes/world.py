@@ -268,6 +268,9 @@ class World:
             self.counts[f"node: {event}"] += 1
         if event == "standing" and fields["role"] == "leader":
             self._check(self.checks.leads, fields["leader"], fields["term"])
+        elif event == "state-not-sent" and process.host.flipped and process.host.is_zone:
+            # What it sends bears a flipped bit of its own disk. It does not find that; its operator reads it here.
+            self.loop.after(2.0, self._operator_reads, process)
         elif event == "state-replaced" and process.running is not None:
             state = process.running.node.state
             self._check(self.checks.replaced, process, state.index, queries.digest(state))
@@ -302,6 +305,13 @@ class World:
         else:
             self.loop.after(0.1 + self.rng.random(), host.start)
 
+    def _operator_reads(self, process: Process) -> None:
+        if not process.dead:
+            self.counts["operator finds a damaged disk by the log"] += 1
+            process.host.kill("by its operator")
+            process.host.out_of_order = True
+            self.loop.after(0.5, self._operator, process.host)
+
     def _operator(self, host: Host) -> None:
         """A damaged store is emptied; the node starts as one that has lost its disk (D10)."""
         if host.process is None:
@@ -322,7 +332,20 @@ class World:
 COUNTED_LINES = frozenset(
     {
         "storage-full",
-        "state-transfer",
+        "snapshot-taken",
+        "snapshot-offered",
+        "snapshot-installed",
+        "snapshot-chunk-refused",
+        "changes-sent",
+        "state-not-sent",
+        "state-not-replaced",
+        "leader-disk",
+        "overslept",
+        "transfer-begun",
+        "transfer-aborted",
+        "timeout-now-sent",
+        "stepped-down",
+        "needs-snapshot",
         "state-replaced",
         "zone-behind",
         "zone-without-quorum",

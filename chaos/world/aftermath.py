@@ -76,6 +76,7 @@ def _choose_healthy(world: World) -> list[Node]:
     whole = [node for node in world.peers() if not node.disk.hard_state.rebuilding]
     world.rng.shuffle(whole)
     every = members.possible(world)
+    every += [members.to_come(membership) for membership in every]  # who dies this moment may be promoted the next
     chosen: list[NodeId] = []
     for node in whole:
         chosen.append(node.number)

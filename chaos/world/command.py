@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from chaos.nodes import report as nodes
 from chaos.world.report import DEFAULT_STEPS, WEATHERS, Failure, Report, SeedResult, run_seed, run_seeds
 from chaos.world.retell import story
 from chaos.world.shrink import Run
@@ -22,6 +23,10 @@ every time, on any machine. A storm of --steps events tests safety: every invari
 checked after every event. Then the storm ends, and a healthy majority must commit something new in bounded virtual
 time; at last all members must end with the same log and the same state.
 
+With --depth node each seed runs the shipped node code instead (chaos/nodes): zones and sites with their callers, on
+memory links and simulated disks, in virtual time. An event is there a piece of a stream that arrived, a job of a disk
+that became durable, or an entry applied at one node.
+
 A failing seed prints its last events and the command that replays it. Exit status 1 when any seed failed.
 """
 
@@ -30,6 +35,7 @@ examples:
   python -m chaos sim --seeds 300                         seeds 1 to 300
   python -m chaos sim --seeds 1 --start 4711 --trace      one seed, every event printed
   python -m chaos sim --seeds 2000 --jobs 2 --json sim.json
+  python -m chaos sim --seeds 100 --depth node            the shipped node code, 100 seeds
   python -m chaos sim --seeds 1 --start 4711 --shrink     the same failure in fewer events, and as a scenario
 """
 
@@ -42,9 +48,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("sim", help=HELP, description=DESCRIPTION, epilog=EPILOG, formatter_class=style)
     parser.add_argument("--seeds", type=_positive, default=100, metavar="N", help="how many seeds (default 100)")
     parser.add_argument("--start", type=int, default=1, metavar="S", help="the first seed (default 1)")
-    steps = f"events of the storm, for each seed (default {DEFAULT_STEPS})"
-    parser.add_argument("--steps", type=_positive, default=DEFAULT_STEPS, metavar="M", help=steps)
-    parser.add_argument("--depth", choices=("core",), default="core", help="core: the pure core on simulated disks")
+    steps = f"events of the storm, for each seed (default {DEFAULT_STEPS}, at depth node {nodes.DEFAULT_STEPS})"
+    parser.add_argument("--steps", type=_positive, default=None, metavar="M", help=steps)
+    depth = "core: the pure core on simulated disks; node: the shipped nodes on memory links (default core)"
+    parser.add_argument("--depth", choices=("core", "node"), default="core", help=depth)
     weathers = (
         "storm: everything; figure-8: leaders die while old entries spread; lost-stores: disks are emptied; "
         "changing-members: members and leaders change, logs are dropped; leases: clocks drift as far as declared"
@@ -77,7 +84,12 @@ def _weather(text: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Runs what the command line asks for. 0 when every seed held, else 1."""
-    report = Report(meets_all=args.weather == "storm")
+    if args.depth == "node" and (args.weather != "storm" or args.shrink):
+        print("--weather and --shrink are of depth core", file=sys.stderr)
+        return 2
+    if args.steps is None:
+        args.steps = nodes.DEFAULT_STEPS if args.depth == "node" else DEFAULT_STEPS
+    report = nodes.report() if args.depth == "node" else Report(meets_all=args.weather == "storm")
     begun = time.perf_counter()
     shown = begun
     for result in _results(args):
@@ -100,6 +112,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _results(args: argparse.Namespace) -> Iterator[SeedResult]:
     seeds = range(args.start, args.start + args.seeds)
+    if args.depth == "node":
+        if args.trace:
+            return (nodes.run_seed(seed, args.steps, follow=print, hashed=True) for seed in seeds)
+        return nodes.run_seeds(seeds, args.steps, args.jobs)
     if args.trace:
         return (run_seed(seed, args.steps, args.weather, follow=print, hashed=True) for seed in seeds)
     return run_seeds(seeds, args.steps, args.weather, args.jobs)

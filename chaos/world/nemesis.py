@@ -39,6 +39,7 @@ class Nemesis:
             "pause": self._pause,
             "clock jump": self._jump,
             "link re-made": self._remake,
+            "unasked snapshot": self._send_unasked,
         }
         self._faults = [table[name] for name in world.weather.faults]
 
@@ -154,6 +155,15 @@ class Nemesis:
         victim = self._victim()
         if victim is not None:
             victim.disk.sync_fails = True
+
+    def _send_unasked(self) -> None:
+        """Somebody is given a state that nobody has asked for: of committed entries it is, whoever sends it."""
+        alive = [node for node in self._world.alive() if node.disk.flushed]
+        if len(alive) > 1:
+            sender = self._world.leader() or self._pick(alive)
+            receiver = self._pick([node for node in self._world.alive() if node is not sender])
+            if sender.disk.flushed:
+                self._world.shipping.unasked(sender, receiver)
 
     # -- links ----------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from chaos.world.disk import Snapshot
 from replica.raft.events import SnapshotArrived, SnapshotSent
+from replica.raft.memberships import decode_membership
 from replica.raft.ready import SnapshotWanted
 from replica.raft.types import Index, NodeId
 
@@ -61,12 +62,13 @@ class Shipping:
 
     def wanted(self, sender: Node, wanted: SnapshotWanted) -> None:
         """The core wants `peer` to get the state: what is on the disk now is what is sent."""
-        raft, disk, world = sender.raft, sender.disk, self._world
-        assert raft is not None
-        index = disk.flushed
+        world, snapshot = self._world, self._make(sender)
+        if snapshot is None:
+            again_ms = world.now_ms + world.weather.election_timeout_ms
+            world.at(again_ms, self._not_yet, (sender, sender.life, wanted.peer))
+            return
+        index = snapshot.index
         assert index >= wanted.next_index, f"a state of {index} for who needs {wanted.next_index}"
-        snapshot = Snapshot(index, disk.term(index), raft.membership_at(index), disk.digest)
-        world.judge.made(sender, snapshot)
         world.count("snapshot begun", sender.number, ("of", index, "for", wanted.peer))
         chunks = 1 + int(self._random() * world.weather.most_chunks)
         known = self._under_way.get((sender.number, wanted.peer))
@@ -75,6 +77,30 @@ class Shipping:
         shipment = Shipment(sender, sender.life, wanted.peer, snapshot, chunks)
         self._under_way[sender.number, wanted.peer] = shipment
         world.at(world.now_ms + self._chunk_ms(), self._send_chunk, shipment)
+
+    def _not_yet(self, what: tuple[Node, int, NodeId]) -> None:
+        sender, life, peer = what
+        if sender.raft is not None and sender.life == life:
+            sender.receive((SnapshotSent, peer, False))
+
+    def _make(self, sender: Node) -> Snapshot | None:
+        """The state on its disk; None for one that a node which joined has from before it knew who votes."""
+        raft, disk = sender.raft, sender.disk
+        assert raft is not None
+        if not decode_membership(raft.membership_at(disk.flushed)[1]).voters:
+            self._world.counts["snapshot put off: its membership is not known"] += 1
+            return None
+        snapshot = Snapshot(disk.flushed, disk.term(disk.flushed), raft.membership_at(disk.flushed), disk.digest)
+        self._world.judge.made(sender, snapshot)
+        return snapshot
+
+    def unasked(self, sender: Node, receiver: Node) -> None:
+        """The state on one disk, whole and at once, for a node that may not need it."""
+        world, snapshot = self._world, self._make(sender)
+        if snapshot is None:
+            return
+        world.count("snapshot nobody asked for", receiver.number, ("of", snapshot.index, "from", sender.number))
+        world.at(world.now_ms + world.weather.latency_ms, self._deliver, (receiver, receiver.life, snapshot))
 
     def _chunk_ms(self) -> int:
         weather = self._world.weather

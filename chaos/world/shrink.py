@@ -94,7 +94,7 @@ class _Search:
         self.runs = 1
 
     def accept(self, run: Run, broken: Broken) -> None:
-        """A storm that failed after so many events need not be longer; one that failed afterwards may not be shorter."""
+        """A storm in which it failed need not be longer; where it failed afterwards the storm stays as it is."""
         self.run, self.broken = replace(run, steps=min(run.steps, broken.events)), broken
 
     def leave_away(self) -> None:
@@ -115,10 +115,7 @@ class _Search:
         return softer_words(weather)
 
     def _still_fails(self, weather: str) -> bool:
-        for candidate in dice(weather, DICE):
-            if self._try(replace(self.run, weather=candidate)):
-                return True
-        return False
+        return any(self._try(replace(self.run, weather=candidate)) for candidate in dice(weather, DICE))
 
     def _try(self, run: Run) -> bool:
         """Whether this run fails alike, and in no more events; then it is the smallest so far."""
@@ -152,10 +149,10 @@ def dice(weather: str, count: int) -> Iterator[str]:
 def describe(shrunk: Shrunk) -> list[str]:
     """The lines to print below a failure."""
     before, after = _world(shrunk.first), _world(shrunk.run)
-    faults = ", ".join(after.faults) or "none"
+    faults = f"from {len(before.faults)} faults to {len(after.faults)}: {', '.join(after.faults) or 'none'}"
+    events = f"from {shrunk.first_broken.events} events to {shrunk.broken.events}"
     return [
-        f"shrunk in {shrunk.runs} runs, from {shrunk.first_broken.events} events to {shrunk.broken.events}, "
-        f"from {before.nodes} nodes to {after.nodes}, from {len(before.faults)} faults to {len(after.faults)}: {faults}",
+        f"shrunk in {shrunk.runs} runs, {events}, from {before.nodes} nodes to {after.nodes}, {faults}",
         f"it fails alike: {shrunk.broken.text}",
         f"replay:\n  {shrunk.run.command}",
     ]

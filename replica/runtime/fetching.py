@@ -99,7 +99,9 @@ class Fetcher:
         self, connection: Connection, inbox: Inbox[FromSender | StateRecords], offered: SnapshotOffer
     ) -> Prepared:
         manifest = manifest_of(offered)
-        self._check_newer(manifest.index)
+        if manifest.term <= self._state.term:
+            # Of a later term and a lower index: this node's own history was given up (a cluster founded anew).
+            self._check_newer(manifest.index)
         receiving = await self._outside.in_worker(partial(self._store.snapshots.receive, manifest))
         missing = len(receiving.missing)
         self._log.info("snapshot-offered", name=manifest.name, chunks=len(manifest.chunks), missing=missing)

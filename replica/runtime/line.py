@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum
 from typing import Any, Protocol
 
@@ -37,6 +38,7 @@ from replica.wire.feed import (
     Zones,
     parcels,
 )
+from replica.wire.handshake import cluster_name
 from replica.wire.limits import MAX_EFFECTS_BYTES
 from replica.wire.snapshot import FromSender, SnapshotChunk, SnapshotOffer, StateNeeded, StillHere
 
@@ -87,8 +89,9 @@ class Line:
             for parcel in parcels(operations):
                 self._connection.post(encode(Submit(parcel)))
 
-    def know(self, peers: tuple[ZonePeer, ...]) -> None:
-        """From now on these are the zones to try."""
+    def know(self, peers: tuple[ZonePeer, ...], generation: int) -> None:
+        """From now on these are the zones to try, of this generation of the cluster or a later one."""
+        self._me = replace(self._me, cluster_id=cluster_name(self._config.cluster.id, generation))
         self._peers = peers
         self._zones = {peer.name: peer.number for peer in peers}
 
@@ -178,9 +181,7 @@ class Line:
             await self._listen(connection, zone, progress, nursery)
             nursery.cancel_scope.cancel()
 
-    async def _listen(
-        self, connection: Connection, zone: ZonePeer, progress: _Progress, nursery: trio.Nursery
-    ) -> None:
+    async def _listen(self, connection: Connection, zone: ZonePeer, progress: _Progress, nursery: trio.Nursery) -> None:
         joiner = Joiner(MAX_EFFECTS_BYTES, "effects")
         fetch = _Fetch()
         fetch.ended = True

@@ -137,10 +137,10 @@ class Office:
         return found.number
 
     def _redirect(self) -> dict[str, Any]:
-        leader = self._node.raft.leader
-        if self._node.is_out:
-            # Nobody tells a removed zone who leads; any of the others knows.
-            leader = min(self._node.raft.membership.voters, default=NOBODY)
+        leader, voters = self._node.raft.leader, self._node.raft.membership.voters
+        if leader == NOBODY and (self._node.is_out or self._node.number not in voters):
+            # Nobody tells a zone that is no member who leads; any of the others knows.
+            leader = min(voters or {peer.number for peer in self._node.config.zones}, default=NOBODY)
         if leader in (NOBODY, self._node.number):
             raise NotAvailable("no zone leads as far as this one knows")
         return {"redirect": {"name": self._name(leader), "address": self._address(leader)}}

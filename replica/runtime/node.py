@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -28,11 +28,12 @@ from replica.runtime.server import Server, listen
 from replica.runtime.service import Service
 from replica.runtime.site import SiteNode
 from replica.runtime.status import site_status, zone_status
-from replica.runtime.zone import ZoneNode
+from replica.runtime.zone import ZoneNode, generation_of
 from replica.storage import Identity as StoreIdentity
 from replica.storage import Store
 from replica.version import __version__
 from replica.wire import Identity
+from replica.wire.handshake import cluster_name
 
 CLOSE_WITHIN_S = 2
 LEVELS = (FIRST_LEVEL, HIGHEST_LEVEL)
@@ -67,6 +68,7 @@ async def run_zone(
             check_beginning(config, found, join)
             store.log.save(HardState(rebuilding=not (found or join)), ())
             log.info("store-founded" if found else "store-joins" if join else "store-empty-does-not-vote")
+        me = replace(me, cluster_id=cluster_name(config.cluster.id, generation_of(config, store.log)))
         async with disk_of(store, log, outside) as disk:
             node = ZoneNode(config, me, store, disk, log, outside)
             service = node.service

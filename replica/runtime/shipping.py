@@ -256,7 +256,7 @@ class Shipper:
         async with self._taking:
             manifest = next((one for one in reversed(self.held) if one.index >= goal.least()), None)
             if manifest is None:
-                manifest = await self._take(goal)
+                manifest = await self._take(goal, at)
             self._in_use[manifest.name] += 1
             if goal.holds_log:
                 self._held_for[at] = _Hold(manifest.index)
@@ -267,10 +267,13 @@ class Shipper:
             self._in_use[manifest.name] -= 1
             self._used_s[manifest.name] = trio.current_time()
 
-    async def _take(self, goal: Goal) -> Manifest:
+    async def _take(self, goal: Goal, at: object) -> Manifest:
         # Only what is written back can be copied.
         while self._state.flushed_index < max(1, goal.least()):  # noqa: ASYNC110 - the next write-back is near
             await trio.sleep(FLUSHED_AGAIN_S)
+        if goal.holds_log:
+            # Taking takes its time; the log behind the copy must be there when it is done.
+            self._held_for[at] = _Hold(self._state.flushed_index)
         await self._drop_unused(MOST_HELD - 1)
         begun = trio.current_time()
         manifest = await self._outside.in_worker(partial(self._store.snapshots.take, None, _digest_of))

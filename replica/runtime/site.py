@@ -141,7 +141,7 @@ class SiteNode:
         for zone in zones.zones:
             if not zone.retired:
                 peers.setdefault(zone.number, ZonePeer(zone.number, zone.name, zone.address))
-        self.line.know(tuple(peers.values()) or self.config.zones)
+        self.line.know(tuple(peers.values()) or self.config.zones, zones.generation)
 
     def arrived(self, effects: Effects) -> None:
         """The effects of the next entry. Raises RemoteProtocolError where they are not the next: the line is

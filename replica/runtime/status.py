@@ -42,6 +42,17 @@ def zone_status(node: ZoneNode) -> dict[str, Any]:
         "applied_index": node.state.index,
         "flushed_index": node.state.flushed_index,
         "dirty_bytes": node.state.dirty_bytes,
+        "log": {
+            "first_index": node.raft.first_index,
+            "bytes": node.stored_log.payload_bytes,
+            "compacted_through": node.compaction.through,
+        },
+        "snapshots": {
+            "held": len(node.snapshots.shipper.held),
+            "sending": node.snapshots.shipper.sending,
+            "sent_bytes": node.snapshots.shipper.sent_bytes,
+            "installed": node.snapshots.installs,
+        },
         "storage": "full" if node.storage_full else "ok",
         "removed": node.is_out,
         "linked_zones": node.links.connected,

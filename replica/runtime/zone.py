@@ -25,10 +25,11 @@ from replica.offline import events as site_events
 from replica.offline.core import SiteCore
 from replica.raft import events as raft_events
 from replica.raft.core import Raft
+from replica.raft.memberships import decode_membership
 from replica.raft.messages import Message
 from replica.raft.ready import Install, Ready, Refusal, Refused, Standing, Transferred
 from replica.raft.ready import ReadConfirmed as Confirmed
-from replica.raft.types import NOBODY, Entry, EntryKind, Membership, RaftConfig, Role
+from replica.raft.types import NOBODY, Entry, EntryKind, LogReader, Membership, RaftConfig, Role
 from replica.runtime.bell import Bell, now_ms, wall_ms
 from replica.runtime.compaction import Compaction
 from replica.runtime.connection import Connection
@@ -642,6 +643,13 @@ def raft_config(config: ZoneConfig) -> RaftConfig:
 def directory_of(membership: Membership, config: ZoneConfig) -> Directory:
     """The directory in force: the membership's, or the configuration's where none was ever agreed."""
     return Directory.decode(membership.directory) if membership.directory else Directory.of(config.zones)
+
+
+def generation_of(config: ZoneConfig, log: LogReader) -> int:
+    """How often the cluster was founded anew, as the log says, or the configuration of a zone that joins."""
+    memberships = log.memberships()
+    known = Directory.decode(decode_membership(memberships[-1][1]).directory).generation if memberships else 1
+    return max(config.cluster.generation, known)
 
 
 def _tell(waiting: Waiting, why: str | None) -> None:

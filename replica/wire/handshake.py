@@ -48,6 +48,18 @@ _Magic = Annotated[bytes, Meta(max_length=16)]
 _Life = Annotated[bytes, Meta(min_length=INCARNATION_BYTES, max_length=INCARNATION_BYTES)]
 
 
+def cluster_name(name: str, generation: int) -> str:
+    """The cluster's id on the wire: its name, and how often it was founded anew where it was."""
+    return name if generation <= 1 else f"{name}@{generation}"
+
+
+def generation_within(cluster_id: str, newer: str) -> bool:
+    """Whether `newer` is the same cluster as `cluster_id`, of the same generation or a later one."""
+    (name, _, generation), (newer_name, _, newer_generation) = cluster_id.partition("@"), newer.partition("@")
+    numbers = [int(text) if text.isascii() and text.isdigit() else 1 for text in (generation, newer_generation)]
+    return name == newer_name and numbers[0] <= numbers[1]
+
+
 class Hello(Struct, frozen=True, array_like=True, tag="hello"):
     """The dialling side. `life`: 16 random bytes of this process, so that a restart is told from a reconnect."""
 
@@ -247,7 +259,9 @@ class Acceptor(_Handshake):
 
     def _judge_cluster(self, hello: Hello) -> None:
         any_cluster = not hello.cluster_id and hello.role not in MEMBER_ROLES
-        if hello.cluster_id != self.me.cluster_id and not any_cluster:
+        # A site goes with its cluster, however often that is founded anew; a zone of an earlier founding is out.
+        follows = hello.role == "site" and generation_within(hello.cluster_id, self.me.cluster_id)
+        if hello.cluster_id != self.me.cluster_id and not any_cluster and not follows:
             self._refuse(f"cluster id '{brief(hello.cluster_id)}' there, '{self.me.cluster_id}' here")
 
 
@@ -283,7 +297,8 @@ class Dialler(_Handshake):
         oldest, newest = self.me.protocols
         if not oldest <= welcome.protocol <= newest:
             self._refuse(f"protocol version {welcome.protocol} was chosen; {oldest} to {newest} are spoken here")
-        if self.me.cluster_id and welcome.cluster_id != self.me.cluster_id:
+        follows = self.me.role == "site" and generation_within(self.me.cluster_id, welcome.cluster_id)
+        if self.me.cluster_id and welcome.cluster_id != self.me.cluster_id and not follows:
             self._refuse(f"cluster id '{brief(welcome.cluster_id)}' there, '{self.me.cluster_id}' here")
         self._judge_identity(welcome)
         if welcome.role not in MEMBER_ROLES:

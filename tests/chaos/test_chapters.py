@@ -14,8 +14,8 @@ import pytest
 from replica.raft.events import (
     ChangeRequested,
     LearnerCompared,
-    Received,
     ReadRequested,
+    Received,
     SnapshotArrived,
     Tick,
     TransferRequested,

@@ -226,7 +226,7 @@ def test_the_report_counts_who_caught_what_and_names_who_survived() -> None:
 
 
 def test_the_page_of_the_documentation_is_made_from_its_json_and_has_every_mutant() -> None:
-    """After a change of the catalogue: python -m chaos mutants --json docs/mutants.json, then --docs docs/mutants.md."""
+    """After a change of the catalogue: python -m chaos mutants --json docs/mutants.json, and --docs."""
     recorded = json.loads((SOURCES / "docs/mutants.json").read_text(encoding="utf-8"))
     assert [row["name"] for row in recorded["table"]] == [mutant.name for mutant in MUTANTS]
     assert recorded["survived"] == []

@@ -75,6 +75,7 @@ def test_every_counted_name_is_expected_or_a_note_of_the_core(some_seeds: Report
         "left dead in the calm",
         "new leader ",
         "read at a ",
+        "snapshot put off",
         "stale read by a lying clock",
     )
 

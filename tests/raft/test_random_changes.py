@@ -11,13 +11,14 @@ from dataclasses import replace
 
 import pytest
 
+from replica.raft import reads
 from replica.raft.events import ChangeRequested, LearnerCompared, SnapshotSent, TransferRequested
 from replica.raft.memberships import decode_membership
 from replica.raft.progress import Phase
 from replica.raft.quorum import halves
-from replica.raft.types import Membership
+from replica.raft.types import Membership, Role
 from tests.raft.cluster import Cluster, Node
-from tests.raft.test_random_schedules import Walk, heal
+from tests.raft.test_random_schedules import Walk, heal, lost_stores
 
 MOST_NODES = 7
 
@@ -45,6 +46,14 @@ class ChangingWalk(Walk):
         self.weights |= {
             "change": dice.choice([0, 2, 4]),
             "compare": 4,
+            "isolate": dice.choice([0, 1, 2]),
+            "split": dice.choice([0, 0, 1]),
+            "settle": dice.choice([0, 2, 6]),
+            "live": dice.choice([10, 20]),
+            "heal": dice.choice([2, 4]),
+            "unstall": 6,
+            "deliver": dice.choice([5, 30]),
+            "tick": 1,
             "join": dice.choice([0, 1]),
             "read": 8,
             "transfer": dice.choice([0, 1, 3]),
@@ -64,7 +73,9 @@ class ChangingWalk(Walk):
     def change(self, one: Node) -> None:
         nodes = list(self.cluster.nodes)
         self.dice.shuffle(nodes)
-        voters = self.dice.randrange(1, min(5, len(nodes)) + 1)
+        # To so few that one of them is a quorum, while it has lost its store, there is no way (rebuild.py).
+        fewest = 3 if lost_stores(self.cluster) else 1
+        voters = self.dice.randrange(fewest, max(fewest, min(5, len(nodes))) + 1)
         learners = self.dice.randrange(voters, len(nodes) + 1)
         target = Membership(frozenset(nodes[:voters]), learners=frozenset(nodes[voters:learners]))
         leader, token = self.leader(), self.cluster.token()
@@ -72,15 +83,41 @@ class ChangingWalk(Walk):
 
     def compare(self, one: Node) -> None:
         leader = self.leader()
-        event = LearnerCompared(self.cluster.clock_ms(leader), one.id, 1, self.dice.random() < 0.8)
-        self.cluster.step(leader, event)
+        raft = self.cluster.nodes[leader].raft
+        incoming = sorted(raft.membership.incoming) if raft is not None else []
+        for peer in incoming or [one.id]:
+            same = self.dice.random() < 0.8
+            self.cluster.step(leader, LearnerCompared(self.cluster.clock_ms(leader), peer, 1, same))
 
     def join(self, one: Node) -> None:
         if len(self.cluster.nodes) < MOST_NODES:
             self.cluster.join(len(self.cluster.nodes) + 1)
 
     def read(self, one: Node) -> None:
-        self.cluster.read(one.id if self.dice.random() < 0.5 else self.leader())
+        """Of anybody who believes to lead, or of anybody."""
+        leading = [node.id for node, raft in self.cluster.running() if raft.role is Role.LEADER]
+        self.cluster.read(self.dice.choice([one.id, *leading, *leading]))
+
+    def isolate(self, one: Node) -> None:
+        """All its lines are cut, both ways; often it is a leader that does not know it yet."""
+        node = self.leader() if self.dice.random() < 0.6 else one.id
+        self.split_off([node])
+
+    def split(self, one: Node) -> None:
+        nodes = list(self.cluster.nodes)
+        self.split_off(self.dice.sample(nodes, self.dice.randrange(1, len(nodes) + 1)))
+
+    def split_off(self, side: list[int]) -> None:
+        for near in side:
+            for far in self.cluster.nodes.keys() - side:
+                self.cluster.cut |= {(near, far), (far, near)}
+
+    def settle(self, one: Node) -> None:
+        self.cluster.settle()
+
+    def live(self, one: Node) -> None:
+        """Time passes as it should, between those that reach each other."""
+        self.cluster.advance(self.dice.choice([20, 100, 400]))
 
     def transfer(self, one: Node) -> None:
         leader, to = self.leader(), self.dice.choice([0, one.id])
@@ -147,12 +184,24 @@ def run_seed(seed: int, steps: int = 500) -> None:
     must_progress(walk.cluster)
 
 
-@pytest.mark.parametrize("seed", range(0, 60, 10))
-def test_any_schedule_with_changes_keeps_figure_3_and_ends_in_progress(seed: int) -> None:
-    """Ten seeds a test; the assertion that fails names the property, the note the seed."""
-    for one in range(seed, seed + 10):
+def run_seeds(seeds: range) -> None:
+    """The assertion that fails names the property, the note the seed."""
+    for seed in seeds:
         try:
-            run_seed(one)
+            run_seed(seed)
         except AssertionError as error:
-            error.add_note(f"replay: run_seed({one})")
+            error.add_note(f"replay: run_seed({seed})")
             raise
+
+
+@pytest.mark.parametrize("seed", range(0, 40, 10))
+def test_any_schedule_with_changes_keeps_figure_3_and_ends_in_progress(seed: int) -> None:
+    """Ten seeds a test."""
+    run_seeds(range(seed, seed + 10))
+
+
+def test_a_leader_that_reads_without_asking_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check can fail: a dirty read, served as if a lease always held."""
+    monkeypatch.setattr(reads, "lease_holds", lambda state, leader: True)
+    with pytest.raises(AssertionError, match="when it was asked"):
+        run_seeds(range(40))

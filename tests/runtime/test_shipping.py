@@ -13,6 +13,7 @@ import trio
 
 import replica
 from replica.config import Limits
+from replica.runtime.fetching import Prepared
 from replica.runtime.shipping import Changes, Goal
 from replica.storage.snapshot_contract import Step
 from replica.wire.limits import RAFT_FRAME_BYTES
@@ -129,9 +130,14 @@ async def test_a_sender_killed_at_one_chunk_after_the_other_leaves_the_follower_
         def die(name: str, at: int) -> None:
             def on_read(chunk: int) -> None:
                 if chunk >= at:
-                    raise Killed
+                    world.kill(name)
 
             world.outside(name).on_read = on_read
+
+        async def revive() -> None:
+            for name in senders:
+                if not world.lives(name):
+                    await world.start(name)
 
         def is_there() -> bool:
             return world.lives(away) and world.zone(away).snapshots.installs > 0
@@ -143,12 +149,14 @@ async def test_a_sender_killed_at_one_chunk_after_the_other_leaves_the_follower_
             await world.until_deaths(at + 1, is_there)
             if is_there():
                 break
-            (dead,) = (name for name in senders if not world.lives(name))
-            await world.start(dead)
+            for name in senders:
+                die(name, 1 << 30)
+            await revive()
         print(f"{world.deaths} senders died")
         assert world.deaths >= 3
         for name in senders:
             die(name, 1 << 30)
+        await revive()
         await world.until_equal(*ALL)
         assert world.zone(away).snapshots.installs == 1
         nursery.cancel_scope.cancel()
@@ -227,6 +235,30 @@ async def test_a_site_away_longer_than_the_ring_comes_back_equal(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_site_killed_in_the_middle_of_a_snapshot_goes_on_with_the_chunks_that_miss(tmp_path: Path) -> None:
+    """The same conversation as between zones, on its line, and resumed after a restart."""
+    async with trio.open_nursery() as nursery:
+        world = World(nursery, Plan(tmp_path, 1, QUICK))
+        await world.start("zone-1")
+        await world.write(40, begin=True)
+        await world.start(SAMU)
+        await world.until_equal("zone-1", SAMU)
+        await world.stop(SAMU)
+        await world.write(150)
+        outside, shipper = world.outside(SAMU), world.zone("zone-1").snapshots.shipper
+        before = outside.written
+        for at in range(3):
+            outside.on_step = dying(Step.RECEIVE_CHUNK, after=4)
+            await world.start(SAMU)
+            await world.until_deaths(at + 1, lambda: False)
+        outside.on_step = dying(Step.TAKE_NAME, after=99)
+        await world.start(SAMU)
+        await world.until_equal("zone-1", SAMU)
+        assert outside.written - before == len(shipper.held[-1].chunks)
+        assert len(shipper.held[-1].chunks) > 12
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_follower_a_thousand_times_slower_costs_the_leader_a_bounded_amount_of_memory(tmp_path: Path) -> None:
     """What waits for it never passes `limits.link_bytes` by more than one message; the others go on."""
     async with trio.open_nursery() as nursery:
@@ -271,7 +303,7 @@ class Slow(trio.abc.Stream):
         await self._fast.aclose()
 
 
-async def test_a_broken_offer_and_a_lying_digest_leave_a_site_as_it_was_and_the_next_attempt_brings_it_up(
+async def test_a_lying_digest_leaves_a_site_as_it_was_and_the_whole_state_comes_next(
     tmp_path: Path,
 ) -> None:
     """The check before the install is shown to fail when it should; the whole state comes after changes that failed."""
@@ -299,6 +331,38 @@ async def test_a_broken_offer_and_a_lying_digest_leave_a_site_as_it_was_and_the_
         await world.until_equal("zone-1", SAMU)
         assert lied == [stood]
         assert shipper.sent_snapshots == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_chunk_that_is_not_what_was_offered_is_refused_and_asked_for_again(tmp_path: Path) -> None:
+    """Each is checked by its hash before it is kept."""
+    async with trio.open_nursery() as nursery:
+        world = World(nursery, Plan(tmp_path, 3, QUICK))
+        away = await left_behind(world, notes=30)
+        for name in ALL:
+            world.outside(name).spoilt = {0, 3, 4}
+        await world.start(away)
+        await world.until_equal(*ALL)
+        leader = world.leader
+        assert world.outside(leader).spoilt == set()
+        assert world.outside(leader).read == len(world.zone(leader).snapshots.shipper.held[0].chunks) + 3
+        assert world.zone(away).snapshots.installs == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_stale_state_is_refused_and_the_zone_stays_as_it_was(tmp_path: Path) -> None:
+    """The log's core decides, by what is committed here."""
+    async with trio.open_nursery() as nursery:
+        world = World(nursery, Plan(tmp_path, 1, QUICK))
+        await world.start("zone-1")
+        await world.write(5, begin=True)
+        zone = world.zone("zone-1")
+        stood = (zone.state.index, zone.service.json_digest())
+        refused = await zone.snapshots._hand_over(Prepared("3-1-old", 3, 1, (0, b"")))
+        assert "committed here" in refused
+        assert (zone.state.index, zone.service.json_digest()) == stood
+        assert zone.snapshots.installs == 0
+        await world.write(1)
         nursery.cancel_scope.cancel()
 
 

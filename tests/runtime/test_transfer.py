@@ -180,6 +180,8 @@ async def test_a_leader_whose_disk_fails_it_hands_over_and_writes_are_agreed_wit
         for number, world in worlds.items():
             zones[number] = await nodes.start(opened(plan, number, world))
         await until_leading(list(zones.values()))
+        await zones[1].submit_message(CASE, budget_ms=20_000)
+        await until(lambda: all(zone.read_case(CASE_ID).value is not None for zone in zones.values()))
         sick = next(number for number, zone in zones.items() if zone.status()["raft"]["role"] == "leader")
         other = zones[sick % 3 + 1]
         writer = worlds[sick].log
