@@ -367,7 +367,9 @@ def both(one: str, others: list[str]) -> list[tuple[str, str]]:
 
 def task_name(task: trio.lowlevel.Task) -> str:
     """Which background task this is: what `for_ever` was given."""
-    given = task.coro.cr_frame.f_locals["task"]  # type: ignore[attr-defined]
+    frame = task.coro.cr_frame
+    assert frame is not None, f"{task} has ended"
+    given = frame.f_locals["task"]
     given = getattr(given, "func", given)
     return f"{type(given.__self__).__name__}.{given.__name__}"
 

@@ -2,8 +2,8 @@
 
 Between two hosts there are two ways, each with its latency and jitter. A way can be cut: bytes then wait until it is
 healed (as retransmission makes them), or are lost for good with the connection they were on, which nobody is told: who
-speaks on it after the cut is told that nobody knows it, who only listens stays half-open for ever. A dial into a cut way hangs. A process that
-dies has its streams closed by the kernel; a machine that loses power says nothing at all.
+speaks on it after the cut is told that nobody knows it, who only listens stays half-open for ever. A dial into a cut
+way hangs. A process that dies has its streams closed by the kernel; a machine that loses power says nothing at all.
 
 Leaves out: acknowledgements' own way back. A full window opens again when the far side has read.
 """

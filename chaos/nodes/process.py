@@ -2,7 +2,8 @@
 
 A kill is unlike every other end: the disk, the links and the log of this life go dead, and its tasks never run again.
 They are buried, cancelled and unwound, only when the seed is over, and whatever the shipped code then does to tidy up
-goes nowhere. A life that ends by itself is another matter: why it did must be a fault that this world knows it has made (`expected`), else the seed has failed.
+goes nowhere. A life that ends by itself is another matter: why it did must be a fault that this world knows it has
+made (`expected`), else the seed has failed.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chaos.nodes import report as nodes
+from chaos.nodes import world as nodes_world
 from chaos.world.report import DEFAULT_STEPS, WEATHERS, Failure, Report, SeedResult, run_seed, run_seeds
 from chaos.world.retell import story
 from chaos.world.shrink import Run
@@ -48,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("sim", help=HELP, description=DESCRIPTION, epilog=EPILOG, formatter_class=style)
     parser.add_argument("--seeds", type=_positive, default=100, metavar="N", help="how many seeds (default 100)")
     parser.add_argument("--start", type=int, default=1, metavar="S", help="the first seed (default 1)")
-    steps = f"events of the storm, for each seed (default {DEFAULT_STEPS}, at depth node {nodes.DEFAULT_STEPS})"
+    steps = f"events of the storm, for each seed (default {DEFAULT_STEPS}, at depth node {nodes_world.DEFAULT_STEPS})"
     parser.add_argument("--steps", type=_positive, default=None, metavar="M", help=steps)
     depth = "core: the pure core on simulated disks; node: the shipped nodes on memory links (default core)"
     parser.add_argument("--depth", choices=("core", "node"), default="core", help=depth)
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         print("--weather and --shrink are of depth core", file=sys.stderr)
         return 2
     if args.steps is None:
-        args.steps = nodes.DEFAULT_STEPS if args.depth == "node" else DEFAULT_STEPS
+        args.steps = nodes_world.DEFAULT_STEPS if args.depth == "node" else DEFAULT_STEPS
     report = nodes.report() if args.depth == "node" else Report(meets_all=args.weather == "storm")
     begun = time.perf_counter()
     shown = begun

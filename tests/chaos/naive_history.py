@@ -116,7 +116,8 @@ def _random_answer(rng: Random, what: str, model: str, few: int) -> Hashable:
         case "cas", _:
             return rng.random() < 0.5
         case "read", "register":
-            return rng.choice([None, *range(few)])
+            value: int | None = rng.choice([None, *range(few)])
+            return value
         case "read", "notes":
             return tuple(rng.randrange(few) for _ in range(rng.randrange(3)))
         case "read", "counter":
