@@ -372,11 +372,28 @@ def story(run: Run, fails: Fails = fails, build: Build = build, core: type[Raft]
     lines = describe(shrunk)
     if not can_play():
         return [*lines, "as a scenario: the tests are not here to play it"]
+    told = tell(shrunk, fails, build, core)
+    if told is None:
+        return [*lines, f"as a scenario: {shrunk.broken.invariant} could not be shown in that language"]
+    return [*lines, "as a scenario:", *scenario_text(told)]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A scenario, and the run it was made from."""
+
+    commands: list[str]
+    broken: Broken
+    run: Run
+
+
+def tell(shrunk: Shrunk, fails: Fails = fails, build: Build = build, core: type[Raft] = Raft) -> Told | None:
+    """The scenario of a small run, or of one that fails alike; None where none of them can be told."""
     for like, broken in runs_like(shrunk, fails):
-        told = retell(like, broken.invariant, build, core)
-        if told is not None:
-            return [*lines, "as a scenario:", *scenario_text(told, broken, like)]
-    return [*lines, f"as a scenario: {shrunk.broken.invariant} could not be shown in that language"]
+        commands = retell(like, broken.invariant, build, core)
+        if commands is not None:
+            return Told(commands, broken, like)
+    return None
 
 
 def runs_like(shrunk: Shrunk, fails: Fails) -> Iterator[tuple[Run, Broken]]:
@@ -390,6 +407,7 @@ def runs_like(shrunk: Shrunk, fails: Fails) -> Iterator[tuple[Run, Broken]]:
                 yield run, broken
 
 
-def scenario_text(told: Sequence[str], broken: Broken, run: Run) -> list[str]:
+def scenario_text(told: Told) -> list[str]:
     """What a file in tests/raft/scenarios would hold; recorded with --rewrite once the core is right again."""
-    return [f"# Ended in: {broken.text} (seed {run.seed}, {run.weather})", *(f"> {line}" for line in told)]
+    first = f"# Ended in: {told.broken.text} (seed {told.run.seed}, {told.run.weather})"
+    return [first, *(f"> {line}" for line in told.commands)]

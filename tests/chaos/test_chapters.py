@@ -385,16 +385,23 @@ def test_the_log_is_compacted_up_to_the_least_of_what_is_needed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stable", "applied", "transfers", "may"), [(5, 5, 0, True), (4, 5, 0, False), (5, 5, 1, False)]
+    ("stable", "applied", "quiet", "install", "may"),
+    [
+        (5, 5, False, False, True),
+        (4, 5, False, False, False),
+        (5, 5, True, False, False),
+        (5, 5, False, True, False),
+    ],
 )
 def test_the_state_is_not_flushed_ahead_of_the_nodes_own_log(
-    stable: int, applied: int, transfers: int, may: bool
+    stable: int, applied: int, quiet: bool, install: bool, may: bool
 ) -> None:
-    """A leader may apply what only the others have synced; nor while a site reads one moment of the state."""
+    """A leader may apply what only the others have synced; nor while another state is to take this one's place."""
     node = SimpleNamespace(
         raft=SimpleNamespace(stable_index=stable),
         state=SimpleNamespace(index=applied),
-        feed=SimpleNamespace(transfers=transfers),
+        snapshots=SimpleNamespace(fetcher=SimpleNamespace(quiet=quiet)),
+        _saving=SimpleNamespace(install_waits=install),
     )
     may_flush = cast(Any, ZoneNode._may_flush).fget
     assert may_flush(node) is may
