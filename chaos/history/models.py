@@ -5,6 +5,7 @@ what a later read contradicts anyway; what it must not do is refuse an order tha
 
 * `register`: write(v) → anything, read() → v, cas((old, new)) → True or False. Begins as None.
 * `notes`: the notes of a case, append only. append(x) → anything, read() → all of them, in order.
+* `bag`: the same where the order of what is shown is not the order of writing. add(x) → anything, read() → all of it.
 * `counter`: add(n) → anything, read() → the sum. Begins at 0.
 
 A model of one's own needs the two methods of `Machine` and the sets below, and an entry in `MODELS`.
@@ -140,6 +141,53 @@ class Notes:
         return operation.what == "append" and operation.value in self._may_matter
 
 
+class Bag:
+    """A set that only grows.
+
+    Of two reads one must have seen all that the other saw: else no order explains both. So the reads form a chain, and
+    what may come next is what misses for the next read of the chain. What no read ever showed came after all of them.
+    Worked example, reads {a} and {a, b, c}: after a, c and b may come in either order, and nothing else.
+    """
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self.initial: Hashable = frozenset()
+        reads = {frozenset(_items(one)) for one in operations if one.is_known and one.what == "read"}
+        self._chain = sorted(reads, key=len)
+        self._may_matter = frozenset[Hashable]().union(*self._chain)
+        self._beyond = frozenset([*self._may_matter, *(one.value for one in operations if one.what == "add"), self])
+        """Past what anybody saw: one state, whatever is in it, and no read is like it."""
+
+    def step(self, state: Hashable, operation: Operation) -> Hashable | Refused:
+        assert isinstance(state, frozenset), f"a state of a bag is a set, not {state!r}"
+        match operation.what:
+            case "add":
+                return self._add(state, operation.value)
+            case "read" if not operation.is_known:
+                return state
+            case "read":
+                found = _items(operation)
+                return state if len(found) == len(state) and frozenset(found) == state else REFUSED
+            case _:
+                raise _no_such(operation, "add or read")
+
+    def _add(self, state: frozenset[Hashable], value: Hashable) -> frozenset[Hashable] | Refused:
+        if value in state:
+            return state
+        following = next((read for read in self._chain if len(read) > len(state)), None)
+        if following is None:
+            return self._beyond
+        return state | {value} if value in following else REFUSED
+
+    def only_looks(self, operation: Operation) -> bool:
+        return operation.is_known and operation.what == "read"
+
+    def may_matter(self, operation: Operation) -> bool:
+        """What no read shows was added after all of them, or never."""
+        if operation.what not in ("add", "read"):
+            raise _no_such(operation, "add or read")
+        return operation.what == "add" and operation.value in self._may_matter
+
+
 class Counter:
     """A sum."""
 
@@ -165,7 +213,7 @@ class Counter:
         return operation.what == "add" and _number(operation) != 0
 
 
-MODELS: dict[str, Model] = {"register": Register, "notes": Notes, "counter": Counter}
+MODELS: dict[str, Model] = {"register": Register, "notes": Notes, "bag": Bag, "counter": Counter}
 
 
 def _pair(operation: Operation) -> tuple[Hashable, Hashable]:

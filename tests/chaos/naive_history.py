@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import chain, combinations, permutations
 from random import Random
+from typing import Any
 
 from chaos.history.operations import Operation
 
@@ -43,6 +44,7 @@ def answers(order: Sequence[Operation], model: str) -> Iterator[Hashable]:
     """What one copy answers, one after the other."""
     value: Hashable = None
     notes: list[Hashable] = []
+    bag: set[Any] = set()
     total = 0
     for operation in order:
         match model, operation.what, operation.value:
@@ -60,6 +62,11 @@ def answers(order: Sequence[Operation], model: str) -> Iterator[Hashable]:
                 yield None
             case "notes", "read", _:
                 yield tuple(notes)
+            case "bag", "add", value_added:
+                bag.add(value_added)
+                yield None
+            case "bag", "read", _:
+                yield tuple(sorted(bag))
             case "counter", "add", int(number):
                 total += number
                 yield None
@@ -71,7 +78,12 @@ def answers(order: Sequence[Operation], model: str) -> Iterator[Hashable]:
 
 def random_question(rng: Random, model: str, few: int) -> tuple[str, Hashable]:
     """What to ask, and with which value; `few` values only, so that they meet."""
-    kinds = {"register": ("write", "cas", "read", "read"), "notes": ("append", "read"), "counter": ("add", "read")}
+    kinds = {
+        "register": ("write", "cas", "read", "read"),
+        "notes": ("append", "read"),
+        "bag": ("add", "read"),
+        "counter": ("add", "read"),
+    }
     what = rng.choice(kinds[model])
     match what:
         case "read":
@@ -120,6 +132,8 @@ def _random_answer(rng: Random, what: str, model: str, few: int) -> Hashable:
             return value
         case "read", "notes":
             return tuple(rng.randrange(few) for _ in range(rng.randrange(3)))
+        case "read", "bag":
+            return tuple(sorted(rng.randrange(few) for _ in range(rng.randrange(3))))
         case "read", "counter":
             return rng.randrange(3)
         case _:

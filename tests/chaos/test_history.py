@@ -110,6 +110,17 @@ def test_a_double_apply_is_refused() -> None:
     assert not is_good("counter", op("p1", "add", 5, 0, 10), op("p2", "read", None, 20, 30, 10))
 
 
+def test_a_bag_that_shrinks_or_shows_what_nobody_added_is_refused() -> None:
+    """The order of what is shown means nothing; what was there once stays."""
+    adds = op("p1", "add", "a", 0, 50), op("p2", "add", "b", 0, 50)
+    one, other = op("p3", "read", None, 60, 70, ("b", "a")), op("p3", "read", None, 80, 90, ("a", "b"))
+    assert verdict("bag", *adds, one, other) is Verdict.LINEARIZABLE
+    assert not is_good("bag", *adds, op("p3", "read", None, 10, 20, ("a",)), op("p4", "read", None, 30, 40, ()))
+    assert not is_good("bag", *adds, op("p3", "read", None, 10, 20, ("a",)), op("p4", "read", None, 10, 40, ("b",)))
+    assert not is_good("bag", *adds, op("p3", "read", None, 60, 70, ("a",)))
+    assert not is_good("bag", *adds, op("p3", "read", None, 60, 70, ("a", "b", "c")))
+
+
 def test_two_reads_that_order_notes_differently_are_refused() -> None:
     """Replicas that applied in another order."""
     appends = op("p1", "append", "a", 0, 50), op("p2", "append", "b", 0, 50)
@@ -289,7 +300,7 @@ def test_a_real_execution_with_one_answer_changed_is_judged_as_every_order_judge
         reads = [place for place, one in enumerate(history) if one.what == "read" and one.is_known]
         if reads:
             place = rng.choice(reads)
-            others = [history[read].result for read in reads] + [() if model == "notes" else None]
+            others = [history[read].result for read in reads] + [() if model in ("notes", "bag") else None]
             history[place] = replace(history[place], result=rng.choice(others))
         refused += bool(compare(history, model).failures)
     assert refused > 30
