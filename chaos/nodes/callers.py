@@ -1,4 +1,5 @@
-"""Callers at the doors of zones and sites: shipped clients that write notes and priorities, and read them again.
+"""Callers at the doors of zones and sites: shipped clients that write notes and priorities, and read them again: what
+they wrote, as of their session, or linearizably.
 
 Half of the acts carry a key. Such an act is handed in again under the same key, by the same caller, until it is
 answered: whatever died in between, it must take effect once (C13). An act without a key is given up when its outcome
@@ -14,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from chaos.history.operations import Operation, frozen
 from chaos.nodes.checks import Act
+from chaos.nodes.network import Visitor
 from chaos.nodes.process import Host
 from replica.cases.commands import AddNote, ChangePriority
+from replica.cases.verdicts import VerdictKind
 from replica.errors import InvalidMessage, NotPermitted, OutcomeUnknown, ReplicaError
 from replica.runtime.client import Client, open_client
 from replica.wire.client import Receipt
@@ -38,21 +42,6 @@ def case_message(case: str) -> bytes:
     )
 
 
-class _Visitor:
-    """`ClientOutside` for a caller: it stands beside its node's machine."""
-
-    def __init__(self, world: World, name: str, rng: Random) -> None:
-        self._world = world
-        self._name = name
-        self._rng = rng
-
-    def random_bytes(self, count: int) -> bytes:
-        return self._rng.randbytes(count)
-
-    async def connect(self, address: str) -> trio.abc.Stream:
-        return await self._world.network.connect(self._name, address)
-
-
 class Caller:
     """One person at one node."""
 
@@ -61,10 +50,13 @@ class Caller:
         self._world = world
         self._host = host
         self._rng = rng
-        self._visitor = _Visitor(world, self.name, rng)
+        self._visitor = Visitor(world.network, self.name, rng)
         self._client: Client | None = None
         self._changed = trio.Event()
         self._written = 0
+        self._seen: tuple[Client | None, dict[tuple[str, str], set[str]]] = (None, {})
+        """A session, and the notes of each case it was shown as agreed, or told of so; then those shown at all."""
+        self._answered_by: Client | None = None
         self.busy = False
         """An act is under way."""
 
@@ -75,7 +67,9 @@ class Caller:
             while not self._world.calm:
                 await trio.sleep(self._rng.expovariate(1 / self._world.weather.think_s))
                 self.busy = True
-                await self._act()
+                if self._host.retired:
+                    self._move()
+                await (self._act() if self._rng.random() < 0.75 else self._read())
                 self.busy = False
             nursery.cancel_scope.cancel()
 
@@ -96,11 +90,17 @@ class Caller:
         else:
             text, command = "", ChangePriority(case, self._rng.choice(PRIORITIES))
         act = Act(self._host.name, text, key)
+        invoked_us = self._world.loop.now_us
 
         async def call(client: Client) -> tuple[Receipt, ...]:
             return (await client.submit(command, BUDGET_MS, author=self.name, key=key),)
 
         life = await self._hand_in(act, call)
+        if isinstance(command, AddNote) and not act.refused:
+            done = any(_is_in_the_state(receipt) for receipt in act.receipts)
+            self._remember(case, "add", command.note, invoked_us, done=done)
+            if done and self._client is not None and self._client is self._answered_by:
+                self._knows(self._client, case, {command.note}, agreed=True)
         if text and life is not None and self._rng.random() < 0.5:
             await self._read_own(case, text, life)
 
@@ -110,11 +110,14 @@ class Caller:
         self._world.checks.acts.append(act)
         while True:
             client = await self._connected()
+            if client is None:
+                return None  # its zone was taken away: nobody says what became of it
             life = self._host.lives
             try:
                 receipts = await call(client)
             except (InvalidMessage, NotPermitted):
                 self._world.counts["receipt: refused at the door"] += 1
+                act.refused = True
                 return None
             except ReplicaError as problem:
                 self._world.counts[f"caller met {type(problem).__name__}"] += 1
@@ -125,6 +128,7 @@ class Caller:
                 await trio.sleep(AGAIN_S)
                 continue
             act.empties = self._host.disk.empties
+            self._answered_by = client
             for receipt in receipts:
                 self._world.trace.add(self.name, "has", receipt.state, receipt.operation)
                 self._world.told(act, receipt, self._host)
@@ -144,8 +148,61 @@ class Caller:
             return  # it has died meanwhile: what it shows now may be older, and says so
         self._world.has_read(process, found["freshness"]["index"], text, found)
 
-    async def _connected(self) -> Client:
+    async def _read(self) -> None:
+        """A case as of this session, or as anybody anywhere knows it by now."""
+        client = await self._connected()
+        if client is None:
+            return
+        process, case, seen_index = self._host.process, self._rng.choice(CASES), client.seen_index
+        consistency = self._rng.choice(("session", "linearizable"))
+        known = set(self._session(client).get((case, consistency), ()))
+        invoked_us = self._world.loop.now_us
+        try:
+            found = await client.show_case(case, consistency=consistency, budget_ms=BUDGET_MS)
+            notes = {one["key"] for one in found["case"].get("elements", ()) if one["field"] == "medical_note"}
+        except InvalidMessage:
+            notes, found = (
+                set(),
+                {"freshness": {"index": seen_index}},
+            )  # nobody has created it, as far as is known there
+        except ReplicaError as problem:
+            self._world.counts[f"{consistency} read: {type(problem).__name__}"] += 1
+            return
+        if process is None or self._host.flipped:
+            return  # what a flipped bit shows is not judged here
+        self._world.counts[f"{consistency} read answered"] += 1
+        self._world.session_read(self.name, (seen_index, known), (found["freshness"]["index"], notes))
+        self._knows(client, case, notes, agreed=consistency == "linearizable")
+        if consistency == "linearizable":
+            self._remember(case, "read", None, invoked_us, tuple(sorted(notes)))
+
+    def _knows(self, client: Client, case: str, notes: set[str], *, agreed: bool) -> None:
+        """A read of the agreed state may show less than one of the session, which has what is undecided as well."""
+        for consistency in ("session", "linearizable") if agreed else ("session",):
+            self._session(client).setdefault((case, consistency), set()).update(notes)
+
+    def _session(self, client: Client) -> dict[tuple[str, str], set[str]]:
+        if self._seen[0] is not client:
+            self._seen = (client, {})
+        return self._seen[1]
+
+    def _remember(
+        self, case: str, what: str, value: str | None, invoked_us: int, result: object = None, *, done: bool = True
+    ) -> None:
+        """One operation more of the history. What is not known to be done may be done later, or never."""
+        returned_us = self._world.loop.now_us if done else None
+        one = Operation(self.name, case, what, value, invoked_us, returned_us, frozen(result) if done else None)
+        self._world.checks.history.append(one)
+
+    def _move(self) -> None:
+        """Its zone was taken away: it asks another."""
+        self._host = self._rng.choice(self._world.zones)
+
+    async def _connected(self) -> Client | None:
+        """The connection, waiting until there is one; None where its node was taken away for good."""
         while self._client is None or self._client.closed.is_set():
+            if self._host.retired:
+                return None
             await self._changed.wait()
         return self._client
 
@@ -160,7 +217,7 @@ class Caller:
             except ReplicaError:
                 pass  # it is down, or not ready yet
             self._set(None)
-            await trio.sleep(AGAIN_S)
+            await trio.sleep(AGAIN_S)  # and whoever waits looks whether its node is there at all
 
     def _set(self, client: Client | None) -> None:
         self._client = client
@@ -170,3 +227,8 @@ class Caller:
 
 def _took(receipt: Receipt) -> bool:
     return receipt.verdict is not None and receipt.verdict.kind.value == "applied"
+
+
+def _is_in_the_state(receipt: Receipt) -> bool:
+    """Whether the note it is for is in the agreed state now. A note is never merged or kept apart."""
+    return receipt.verdict is not None and receipt.verdict.kind in (VerdictKind.APPLIED, VerdictKind.DUPLICATE)

@@ -3,29 +3,36 @@
 While it runs, after every applied entry of every node:
 
 * `OneHistory`: at one index all nodes have one digest, one term and the same verdicts; a node's index moves by one.
-* `OnDisks`: an entry that is applied anywhere has been durable on a majority of the zones.
+* `OnDisks`: an entry that is applied anywhere has been durable on a majority of those who vote.
 * `Once`: no operation is decided by two entries.
 * `ElectionSafety`: a term has one leader (chaos/world/invariants.py).
 
 And what callers were told, against all that: `Receipts` (what is called agreed is, with this verdict; what is called
 journalled is on the site's disk), `OwnWrites` and `NeverBack` (a read shows what its node has said it keeps, and is
-never older than the one before).
+never older than the one before), `Session` (a session's read is never older than anything that session was told), and
+at the end `Linearizable`: one copy could have given all answers to linearizable reads, each between its question and
+its answer (chaos/history).
 
-Leaves out: linearizability. No read claims more than its own node's state today; chaos/world checks the core's.
+Leaves out: who may vote for whom; chaos/world looks at every message of the core.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from chaos.history.check import check
+from chaos.history.models import Bag
+from chaos.history.operations import Operation
 from chaos.nodes.process import Host, Process
 from chaos.world.invariants import ElectionSafety, InvariantViolated
+from chaos.world.later_invariants import is_quorum
 from replica.cases import queries
 from replica.cases.operations import OperationId
 from replica.cases.verdicts import Decided, Effects, Verdict, VerdictKind
+from replica.raft.types import Membership
 from replica.storage.memory import MemoryStore
 from replica.wire.client import Receipt
 
@@ -55,6 +62,8 @@ class Act:
     """In the note's text, and nowhere else; empty for an act that is no note."""
     key: str
     receipts: list[Receipt] = field(default_factory=list)
+    refused: bool = False
+    """At the door: surely not done."""
     empties: int = 0
     """How often its node's disk had been emptied when it was answered."""
 
@@ -62,10 +71,14 @@ class Act:
 class Checks:
     """Told what happens; raises InvariantViolated."""
 
-    def __init__(self, zones: Sequence[Host], counts: Counter[str]) -> None:
+    def __init__(self, zones: Sequence[Host], ever: Mapping[str, Host], counts: Counter[str]) -> None:
         self._zones = zones
+        self._ever = ever
         self._counts = counts
-        self._quorum = len(zones) // 2 + 1
+        everybody = frozenset(zone.number for zone in zones)
+        self._memberships: dict[int, Membership] = {0: Membership(everybody)}
+        """By the index they were seen to stand at; of two at one index, the later."""
+        self.history: list[Operation] = []
         self._elections = ElectionSafety()
         self.entries: dict[int, Applied] = {}
         self.decided: dict[OperationId, tuple[int, Verdict]] = {}
@@ -115,11 +128,19 @@ class Checks:
             text = f"{process.host.name} holds another state at {index}"
             raise violated("OneHistory", text, digest, f"{known.who} had {known.digest}")
 
+    def membership(self, index: int, membership: Membership) -> None:
+        """A zone has this membership in its log."""
+        self._memberships[index] = membership
+
     def _on_disks(self, effects: Effects) -> None:
-        holders = [zone.name for zone in self._zones if zone.disk.written.get(effects.index) == effects.term]
-        if len(holders) < self._quorum:
+        """A leader counts by the latest membership in its log: the one in force at the entry, or a later one."""
+        zones = [host for host in self._ever.values() if host.is_zone]
+        holders = {zone.number for zone in zones if zone.disk.written.get(effects.index) == effects.term}
+        in_force = max(index for index in self._memberships if index <= effects.index)
+        by = [membership for index, membership in self._memberships.items() if index >= in_force]
+        if not any(is_quorum(membership, holders) for membership in by):
             text = f"entry {effects.index} of term {effects.term} was applied before a majority had it"
-            raise violated("OnDisks", text, f"it was durable at {holders}", f"of {len(self._zones)} zones")
+            raise violated("OnDisks", text, f"it was durable at zones {sorted(holders)}", f"voters: {by}")
 
     def _once(self, effects: Effects) -> None:
         for one in effects.decided:
@@ -165,6 +186,12 @@ class Checks:
             raise violated("NeverBack", f"reads at {process.host.name} went back", f"from {before}", f"to {index}")
         self._read[process] = index
 
+    def session(self, name: str, before: tuple[int, set[str]], now: tuple[int, set[str]]) -> None:
+        """Somebody who had been told of an index and of notes has read, in the same session, an index and notes."""
+        if now[0] < before[0] or not before[1] <= now[1]:
+            text = f"{name} reads what is older than it has seen"
+            raise violated("Session", text, f"seen as of {before[0]}", f"now {now[0]}, without {before[1] - now[1]}")
+
     def own_write_missing(self, host: Host, text: str) -> None:
         raise violated("OwnWrites", f"{host.name} does not show what it took", text)
 
@@ -172,6 +199,7 @@ class Checks:
 
     def settle(self, hosts: Sequence[Host]) -> None:
         """Every node is up and level: all that was promised must be there."""
+        self._linearizable()
         self._level(hosts)
         self._logs_agree()
         # A flipped bit that nobody has met yet must not be met by the check.
@@ -179,7 +207,14 @@ class Checks:
         assert zone.running is not None, "settled without a zone"
         texts = notes_of(zone.running.node.state)
         for act in self.acts:
-            self._settle_act(act, texts, {host.name: host for host in hosts})
+            self._settle_act(act, texts, self._ever)
+
+    def _linearizable(self) -> None:
+        checked = check(self.history, Bag)
+        self._counts["history: a key undecided"] += len(checked.undecided)
+        if checked.failures:
+            failure = checked.failures[0]
+            raise violated("Linearizable", f"no one copy answers so: {failure.culprit}", *failure.prefix[-8:])
 
     def _level(self, hosts: Sequence[Host]) -> None:
         stands: dict[str, tuple[int, str]] = {}
@@ -200,7 +235,7 @@ class Checks:
             if len({(entry.term, entry.data) for entry in held.values()}) != 1:
                 raise violated("OneHistory", f"the logs differ at {index}", held)
 
-    def _settle_act(self, act: Act, texts: Counter[str], hosts: dict[str, Host]) -> None:
+    def _settle_act(self, act: Act, texts: Counter[str], hosts: Mapping[str, Host]) -> None:
         if act.text and texts[act.text] > 1:
             raise violated("Once", f"an act took effect {texts[act.text]} times", act)
         for receipt in act.receipts:
@@ -218,6 +253,8 @@ class Checks:
         known = self.decided.get(operation)
         if known is not None:
             return known[1]
+        if host.retired:
+            return None
         assert host.running is not None, f"{host.name} is not up"
         return host.running.service.outcome(operation).verdict
 

@@ -29,6 +29,7 @@ from replica.runtime.outside import Done, LoopWriter
 from replica.storage import JournalAppend, LogSave, StateFlush
 from replica.storage.identity import Identity
 from replica.storage.memory import MemoryStore
+from replica.storage.snapshot_contract import Step, no_step
 from replica.storage.writer import JobQueue
 
 if TYPE_CHECKING:
@@ -41,11 +42,17 @@ APPEND, WRITE_BACK, JOURNAL = "append", "write-back", "journal"
 class SimDisk:
     """What outlives the process: the store's contents and how the disk behaves."""
 
-    def __init__(self, loop: Loop, rng: Random, latency_s: tuple[float, float], counts: Counter[str]) -> None:
+    def __init__(
+        self, loop: Loop, rng: Random, latency_s: tuple[float, float], counts: Counter[str], chunk_bytes: int
+    ) -> None:
         self.loop = loop
         self.rng = rng
         self.counts = counts
         self.latency_s = latency_s
+        self.chunk_bytes = chunk_bytes
+        """Of the snapshots taken here."""
+        self.on_step: Callable[[Step], None] = no_step
+        """Told of each step of a snapshot, before it is done."""
         self.slow_s = 0.0
         """Added to every batch."""
         self.stalled_until_s = 0.0
@@ -62,8 +69,9 @@ class SimDisk:
     def open(self, name: Identity) -> MemoryStore:
         """The store as a process finds it."""
         if self.store is None:
-            self.store = MemoryStore(name)
+            self.store = MemoryStore(name, chunk_bytes=self.chunk_bytes)
         self.store.before_commit = self._before_commit
+        self.store.on_step = self.on_step
         return self.store
 
     def settle(self) -> None:

@@ -19,6 +19,7 @@ from chaos.nodes.network import RESET
 from chaos.nodes.process import Host, InjectedDeath, Process
 from replica.cases.operations import OperationId
 from replica.raft.types import Role
+from replica.storage.snapshot_contract import Step, no_step
 
 if TYPE_CHECKING:
     from chaos.nodes.world import World
@@ -165,8 +166,9 @@ class Nemesis:
             host.kill("to get a new disk")
             host.weak = True
             await trio.sleep(0.2 + self._rng.random())
-            if host.process is None:
+            if host.process is None and not host.retired:
                 host.disk.empty()
+                self._world.reconfigure(host)
                 host.flipped = False
                 host.start()
 
@@ -350,6 +352,55 @@ class Nemesis:
         task._attempt_abort(die)
         await self._must_end(process, f"its task {name} died")
 
+    # ------------------------------------------------------------------ the operator, and what comes amid its work
+
+    async def members_change(self) -> None:
+        await self._world.operator.change()
+
+    async def hand_over(self) -> None:
+        await self._world.operator.hand_over()
+
+    async def graceful_stop(self) -> None:
+        host = self._rng.choice((self._leader(), self._any()))
+        if host.running is not None:
+            self._count("graceful stop", host)
+            await host.stop()
+            await self._hold()
+            host.start()
+
+    async def kill_at_a_chunk(self) -> None:
+        """From now on for a while: kill the receiver of a snapshot, or its sender, before one of its steps is done."""
+        world, steps = self._world, self._rng.randint(1, 12)
+        hosts = list(world.hosts)
+
+        def watch(host: Host) -> Callable[[Step], None]:
+            def on_step(step: Step) -> None:
+                nonlocal steps
+                steps -= 1
+                if steps == 0:
+                    world.loop.after(0, kill, host, step)
+
+            return on_step
+
+        def kill(host: Host, step: Step) -> None:
+            if host.process is not None:
+                taking = step.name.startswith("TAKE")
+                self._count("snapshot killed: while taken" if taking else f"snapshot killed: {step.value}", host)
+                host.kill("amid a snapshot")
+                world.loop.after(self._rng.random(), host.start)
+
+        for host in hosts:
+            self._listen(host, watch(host))
+        await trio.sleep(5)
+        for host in hosts:
+            self._listen(host, no_step)
+
+    @staticmethod
+    def _listen(host: Host, on_step: Callable[[Step], None]) -> None:
+        host.disk.on_step = on_step
+        if host.disk.store is not None:
+            host.disk.store.on_step = on_step
+
     async def _must_end(self, process: Process, why: str) -> None:
         with trio.move_on_after(ENDS_WITHIN_S):
             await process.ended.wait()
@@ -405,4 +456,8 @@ FAULTS: dict[str, Callable[[Nemesis], Awaitable[None]]] = {
     "pause site": Nemesis.pause_site,
     "wall clock": Nemesis.wall_clock,
     "task death": Nemesis.task_death,
+    "members change": Nemesis.members_change,
+    "hand-over": Nemesis.hand_over,
+    "graceful stop": Nemesis.graceful_stop,
+    "snapshot killed at a chunk": Nemesis.kill_at_a_chunk,
 }

@@ -328,3 +328,18 @@ class Network:
 
     def ends_of(self, host: str) -> list[End]:
         return [end for end in self.ends if end.host == host and end.open]
+
+
+class Visitor:
+    """`ClientOutside` for who is no node: a caller, or the operator, beside the machine it speaks to."""
+
+    def __init__(self, network: Network, name: str, rng: Random) -> None:
+        self._network = network
+        self._name = name
+        self._rng = rng
+
+    def random_bytes(self, count: int) -> bytes:
+        return self._rng.randbytes(count)
+
+    async def connect(self, address: str) -> trio.abc.Stream:
+        return await self._network.connect(self._name, address)

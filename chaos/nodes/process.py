@@ -185,12 +185,22 @@ class Host:
         """A zone whose disk was lost or damaged, and that is not known to be rebuilt."""
         self.flipped = False
         """A bit of its disk was flipped, and the disk was not emptied since."""
+        self.joins = False
+        """A zone that was never a member when it was first started."""
+        self.retired = False
+        """Taken away for good: a zone whose removal is agreed, or one that was never let in."""
 
     @property
     def running(self) -> Running | None:
         """The node, where it is up and not paused."""
         process = self.process
         return None if process is None or process.frozen else process.running
+
+    @property
+    def number(self) -> int:
+        """Of a zone."""
+        assert isinstance(self.config, ZoneConfig), f"{self.name} is no zone"
+        return self.config.zone.number
 
     @property
     def up(self) -> bool:
@@ -207,13 +217,21 @@ class Host:
 
     def start(self, *, found: bool = False) -> None:
         """Start a new life, unless one is up."""
-        if self.process is not None or self.out_of_order:
+        if self.process is not None or self.out_of_order or self.retired:
             return
         self.lives += 1
         self.world.network.power_on(self.name)
         self.process = Process(self, self.lives)
         self.world.trace.add(self.name, "starts", self.lives)
         self.world.nursery.start_soon(self._live, self.process, found)
+
+    async def stop(self) -> None:
+        """SIGTERM: it hands over and says goodbye, if it comes to that."""
+        process = self.process
+        if process is not None and not process.frozen:
+            self.world.trace.add(self.name, "is asked to stop")
+            process.scope.cancel()
+            await process.ended.wait()
 
     def kill(self, why: str, *, power: bool = False) -> None:
         """SIGKILL, or with `power` the plug pulled: the machine says goodbye to nobody."""
@@ -267,6 +285,10 @@ class Host:
                     process.running = running
                     self.world.watcher.started(process)
                     await trio.sleep_forever()
+            if not process.dead:  # it was asked to stop, and did
+                process.dead = True
+                self._leave(process, FIN)
+                self.disk.settle()
         except BaseExceptionGroup as group:
             cancelled, problem = group.split(trio.Cancelled)
             self._ended(process, problem)
@@ -279,7 +301,7 @@ class Host:
 
     def _node(self, outside: SimOutside, found: bool) -> AbstractAsyncContextManager[Running]:
         if isinstance(self.config, ZoneConfig):
-            return run_zone(self.config, found=found, outside=outside)
+            return run_zone(self.config, found=found, join=self.joins and self.lives == 1, outside=outside)
         return run_site(self.config, outside=outside)
 
     def _ended(self, process: Process, problem: BaseException | None) -> None:

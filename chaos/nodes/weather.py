@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from replica.config import Timing
+from replica.config import Limits, Timing
 
 SITES = ("fr.health.samu440", "fr.health.samu750", "fr.health.samu330")
 
@@ -44,6 +44,10 @@ FAULTS = (
     "pause site",
     "wall clock",
     "task death",
+    "members change",
+    "hand-over",
+    "graceful stop",
+    "snapshot killed at a chunk",
 )
 """What a seed can have, by name."""
 
@@ -65,8 +69,11 @@ class Weather:
     """As a share of the link's latency."""
     disk_s: tuple[float, float]
     """How long a batch of the disk takes: between these two."""
-    ring_bytes: int
     priorities: bool
+    limits: Limits
+    chunk_bytes: int
+    """Of snapshots."""
+    lease_reads: bool
     faults: tuple[str, ...]
     fault_every_s: float
     fault_lasts_s: float
@@ -85,8 +92,15 @@ def storm(rng: Random) -> Weather:
         to_sites_s=rng.choice(((0.001, 0.005), (0.005, 0.04))),
         jitter=rng.choice((0.0, 0.3, 2.0)),
         disk_s=fast_disk,
-        ring_bytes=rng.choice((64 << 10, 1 << 20)),
         priorities=rng.random() < 0.5,
+        limits=Limits(
+            feed_ring_bytes=rng.choice((64 << 10, 1 << 20)),
+            log_keep_mib=rng.choice((0, 0, 64)),
+            changed_mib=rng.choice((0, 8)),
+            snapshot_keep_s=rng.choice((1, 600)),
+        ),
+        chunk_bytes=rng.choice((512, 2048, 256 << 10)),
+        lease_reads=rng.random() < 0.25,
         faults=tuple(name for name in FAULTS if rng.random() < 0.5),
         fault_every_s=rng.choice((0.3, 0.7, 1.5)),
         fault_lasts_s=rng.choice((0.3, 1.0, 2.5)),

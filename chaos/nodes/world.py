@@ -11,10 +11,11 @@ An event is a piece of a stream that arrived, a job of a disk that became durabl
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from random import Random
 from typing import Any
 
+import msgspec
 import trio
 
 from chaos.nodes.callers import CASES, Caller
@@ -23,6 +24,7 @@ from chaos.nodes.disk import SimDisk
 from chaos.nodes.loop import Loop
 from chaos.nodes.nemesis import Nemesis
 from chaos.nodes.network import Network, Way
+from chaos.nodes.operator import Operator
 from chaos.nodes.process import Host, Process, leaves, why_of
 from chaos.nodes.trace import Trace
 from chaos.nodes.weather import Weather, storm
@@ -31,7 +33,7 @@ from replica.cases.commands import ChangePriority
 from replica.cases.verdicts import Effects
 from replica.config import (
     ClusterSection,
-    Limits,
+    Reads,
     SiteConfig,
     SiteSection,
     ZoneConfig,
@@ -39,6 +41,10 @@ from replica.config import (
     ZoneSection,
 )
 from replica.errors import ReplicaError
+from replica.raft.core import Raft
+from replica.raft.memberships import decode_membership
+from replica.raft.types import Role
+from replica.runtime.zone import ZoneNode
 from replica.wire.client import Receipt
 
 DEFAULT_STEPS = 6_000
@@ -71,10 +77,14 @@ class World:
         self.counts: Counter[str] = Counter()
         self.network = Network(loop, self._dice(), self.trace, self._way)
         self.watcher = self
-        self.zones = [self._zone(number) for number in range(1, self.weather.zones + 1)]
+        self.zones = [self._zone(number, self._peers()) for number in range(1, self.weather.zones + 1)]
+        """Those that are members, or are to be; a zone that was taken away is in it no more."""
         self.sites = [self._site(name) for name in self.weather.sites]
         self.hosts = [*self.zones, *self.sites]
-        self.checks = Checks(self.zones, self.counts)
+        """Likewise."""
+        self.ever = {host.name: host for host in self.hosts}
+        self.checks = Checks(self.zones, self.ever, self.counts)
+        self.operator = Operator(self, self._dice())
         self.callers = [self._caller(number) for number in range(self.weather.callers)]
         self.nemesis = Nemesis(self, self._dice())
         self.nursery: trio.Nursery
@@ -108,13 +118,54 @@ class World:
         )
 
     def _disk(self) -> SimDisk:
-        return SimDisk(self.loop, self._dice(), self.weather.disk_s, self.counts)
+        return SimDisk(self.loop, self._dice(), self.weather.disk_s, self.counts, self.weather.chunk_bytes)
 
-    def _zone(self, number: int) -> Host:
+    def _zone(self, number: int, peers: tuple[ZonePeer, ...]) -> Host:
         section = ZoneSection(f"zone-{number}", number, f"zone-{number}:7000", f"zone-{number}")
-        limits = Limits(feed_ring_bytes=max(65_536, self.weather.ring_bytes))
-        config = ZoneConfig(ClusterSection("sim"), section, self._peers(), self.weather.timing, limits)
+        weather, reads = self.weather, Reads(lease_reads=self.weather.lease_reads)
+        config = ZoneConfig(ClusterSection("sim"), section, peers, weather.timing, weather.limits, reads)
         return Host(self, config, self._disk(), self._dice())
+
+    def _peers_now(self) -> tuple[ZonePeer, ...]:
+        """The zones there are, as an operator writes them into a configuration."""
+        return tuple(ZonePeer(zone.number, zone.name, zone.address) for zone in self.zones)
+
+    def join(self) -> Host:
+        """A new machine, with a zone on it that waits to be let in."""
+        new = self._zone(1 + sum(host.is_zone for host in self.ever.values()), self._peers_now())
+        new.joins = True
+        self.zones.append(new)
+        self.hosts.append(new)
+        self.ever[new.name] = new
+        new.start()
+        return new
+
+    def retire(self, zone: Host) -> None:
+        """Take a zone away for good."""
+        if not zone.retired:
+            self.counts["zone taken away"] += 1
+            zone.go_on()
+            zone.kill("taken away")
+            zone.retired = True
+            self.zones.remove(zone)
+            self.hosts.remove(zone)
+
+    def take_away(self, names: Collection[str]) -> None:
+        """Those zones, where they are still there."""
+        for zone in list(self.zones):
+            if zone.name in names:
+                self.retire(zone)
+
+    def reconfigure(self, host: Host) -> None:
+        """Before a node begins anew on an empty disk its operator writes into its configuration which zones there are.
+
+        A zone of the beginning stays listed there: that it is no newcomer is what keeps it from voting."""
+        peers = self._peers_now()
+        if host.is_zone and not host.joins and host not in self.zones:
+            return
+        if host.joins:
+            peers = tuple(peer for peer in peers if peer.name != host.name)
+        host.config = msgspec.structs.replace(host.config, zones=peers or host.config.zones)
 
     def _site(self, name: str) -> Host:
         section = SiteSection(name, f"{name}:7000", name)
@@ -184,10 +235,16 @@ class World:
         self.calm = True
         await self._until(self._is_level, LEVEL_WITHIN_S, "all nodes are level and nothing is undecided")
         self.checks.settle(self.hosts)
+        self.counts["history: operations"] += len(self.checks.history)
+
+    def _supervise(self) -> None:
+        """What has stopped or ended is started again."""
+        for host in self.hosts:
+            host.start()
 
     def _heal(self) -> None:
         self.network.heal_all()
-        for host in self.hosts:
+        for host in list(self.hosts):
             host.disk.sound()
             host.go_on()
             self.network.power_on(host.name)
@@ -202,6 +259,7 @@ class World:
 
     async def _commits(self) -> bool:
         """Something new is agreed at a site."""
+        self._supervise()
         before = max(self.checks.entries, default=0)
         running = self.sites[0].running
         if running is None:
@@ -214,13 +272,26 @@ class World:
         return handed.state == "agreed" and handed.index > before
 
     async def _is_level(self) -> bool:
-        for host in self.hosts:
-            host.start()
+        self._supervise()
         if any(host.running is None for host in self.hosts) or any(caller.busy for caller in self.callers):
+            return False
+        if not self._is_settled():
             return False
         nodes = [host.running.node for host in self.hosts if host.running is not None]
         undecided = any(node.desk.core.undecided for node in nodes)
         return not undecided and len({node.state.index for node in nodes}) == 1
+
+    def _is_settled(self) -> bool:
+        """Whether it is agreed who votes; then who does not belong to the cluster is taken away."""
+        leaders = [zone for zone in self.zones if zone.running is not None and leads(zone)]
+        if not leaders:
+            return False
+        raft = max((raft_of(zone) for zone in leaders), key=lambda raft: raft.term)
+        now = raft.membership
+        if raft.membership_is_open or now.incoming:
+            return False
+        self.take_away({zone.name for zone in self.zones if zone.number not in now.voters | now.learners})
+        return True
 
     def _stands(self) -> dict[str, Any]:
         """How every node stands, for whoever reads a failure."""
@@ -244,7 +315,7 @@ class World:
 
     def _bury(self) -> None:
         """Let every task run again, so that it can end."""
-        for host in self.hosts:
+        for host in self.ever.values():
             host.go_on()
             host.bury()
 
@@ -266,11 +337,13 @@ class World:
     def logged(self, process: Process, event: str, fields: dict[str, Any]) -> None:
         if event in COUNTED_LINES:
             self.counts[f"node: {event}"] += 1
+        if event == "snapshot-offered" and fields["missing"] < fields["chunks"]:
+            self.counts["snapshot resumed"] += 1
         if event == "standing" and fields["role"] == "leader":
             self._check(self.checks.leads, fields["leader"], fields["term"])
-        elif event == "state-not-sent" and process.host.flipped and process.host.is_zone:
-            # What it sends bears a flipped bit of its own disk. It does not find that; its operator reads it here.
-            self.loop.after(2.0, self._operator_reads, process)
+        elif event == "membership" and process.running is not None:
+            index, told = raft_of(process.host).membership_at(fields["index"])
+            self.checks.membership(index, decode_membership(told))
         elif event == "state-replaced" and process.running is not None:
             state = process.running.node.state
             self._check(self.checks.replaced, process, state.index, queries.digest(state))
@@ -285,6 +358,9 @@ class World:
         # view that stopped half way. What it shows then is not judged here.
         if text not in str(found) and not process.host.flipped:
             self._check(self.checks.own_write_missing, process.host, text)
+
+    def session_read(self, name: str, before: tuple[int, set[str]], now: tuple[int, set[str]]) -> None:
+        self._check(self.checks.session, name, before, now)
 
     def _check(self, check: Callable[..., None], *facts: Any) -> None:
         try:
@@ -305,18 +381,12 @@ class World:
         else:
             self.loop.after(0.1 + self.rng.random(), host.start)
 
-    def _operator_reads(self, process: Process) -> None:
-        if not process.dead:
-            self.counts["operator finds a damaged disk by the log"] += 1
-            process.host.kill("by its operator")
-            process.host.out_of_order = True
-            self.loop.after(0.5, self._operator, process.host)
-
     def _operator(self, host: Host) -> None:
         """A damaged store is emptied; the node starts as one that has lost its disk (D10)."""
-        if host.process is None:
+        if host.process is None and not host.retired:
             self.counts["operator empties a damaged disk"] += 1
             host.disk.empty()
+            self.reconfigure(host)
             host.weak, host.out_of_order, host.flipped = True, False, False
             host.start()
 
@@ -326,7 +396,30 @@ class World:
             return True
         for zone in self.zones:
             zone.notice_strength()
-        return len(self.zones) > 2 and not any(zone.weak for zone in self.zones if zone is not host)
+        halves = [half for zone in self.zones for half in self._halves(zone)]
+        enough = len(self.zones) > 2 and all(len(half) > 2 for half in halves)
+        return enough and not any(zone.weak for zone in self.zones if zone is not host)
+
+    def _halves(self, zone: Host) -> list[frozenset[int]]:
+        """Whose majorities count, as far as this zone knows."""
+        if zone.running is None:
+            return []
+        now = raft_of(zone).membership
+        return [half for half in (now.voters, now.outgoing) if half]
+
+
+def raft_of(zone: Host) -> Raft:
+    """The log's core of a zone that is up."""
+    assert zone.process is not None, f"{zone.name} is down"
+    assert zone.process.running is not None, f"{zone.name} is not up yet"
+    node = zone.process.running.node
+    assert isinstance(node, ZoneNode), f"{zone.name} is no zone"
+    return node.raft
+
+
+def leads(zone: Host) -> bool:
+    """Whether a zone that is up leads, as it thinks itself."""
+    return raft_of(zone).role is Role.LEADER
 
 
 COUNTED_LINES = frozenset(
@@ -337,6 +430,7 @@ COUNTED_LINES = frozenset(
         "snapshot-installed",
         "snapshot-chunk-refused",
         "changes-sent",
+        "snapshot-not-sent",
         "state-not-sent",
         "state-not-replaced",
         "leader-disk",

@@ -49,6 +49,8 @@ from replica.wire.snapshot import (
 SILENT_S = 10.0
 """A receiver that says nothing for so long is given up. While it works it says that it is still there."""
 STILL_HERE_S = 0.1
+LOOK_AGAIN_S = 10.0
+"""This node's own state is read through no more often than that."""
 MOST_WAITING_BYTES = MAX_CHUNK_BYTES // 4
 """With more than that waiting to leave, the next chunk is not put on top."""
 MOST_HELD = 2
@@ -129,6 +131,7 @@ class Shipper:
         self.sent_changes = 0
         self.sent_snapshots = 0
         self.failed = 0
+        self._looked_s = -LOOK_AGAIN_S
 
     @property
     def sending_index(self) -> int | None:
@@ -145,8 +148,25 @@ class Shipper:
     async def send(self, connection: Connection, inbox: Inbox[FromReceiver], goal: Goal) -> tuple[SnapshotDone, int]:
         """Bring one receiver up: what it said at the end, and the index it then stands at.
 
-        Raises RemoteProtocolError where it does not keep to the protocol, StorageFailed.
+        Raises RemoteProtocolError where it does not keep to the protocol, StorageFailed, and StoreDamaged where what
+        could not be used was damaged here: then this node has to be rebuilt.
         """
+        done, index = await self._send(connection, inbox, goal)
+        if not done.ok:
+            await self._look_at_own_state()
+        return done, index
+
+    async def _look_at_own_state(self) -> None:
+        """After a failed attempt: what was sent may be no good because it is none here. Each record has a checksum that
+        only its reader checks, and a copy of the store is made without reading. So all are read now; rarely, since that
+        takes a second for a million of them."""
+        now = trio.current_time()
+        if now - self._looked_s < LOOK_AGAIN_S:
+            return
+        self._looked_s = now
+        await self._outside.in_worker(partial(_read_all, self._store))
+
+    async def _send(self, connection: Connection, inbox: Inbox[FromReceiver], goal: Goal) -> tuple[SnapshotDone, int]:
         inbox.clear()
         at = object()
         done = SnapshotDone(False)
@@ -357,6 +377,12 @@ async def _heard(inbox: Inbox[FromReceiver], kind: type[Any]) -> Any:
 def _digest_of(look: Look) -> bytes:
     """The digest that a copied state keeps of itself."""
     return look(keys.DIGEST_TOTAL) or digests.ZERO
+
+
+def _read_all(store: Store) -> None:
+    """Raises StoreDamaged for the first record that is not what was written."""
+    for _ in store.state.scan(b""):
+        pass
 
 
 def _read_changed(

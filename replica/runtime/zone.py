@@ -412,6 +412,7 @@ class ZoneNode:
         self.desk.step(site_events.Replaced(now_ms(), install.index, install.term))
         self.service.replaced()
         self.snapshots.installed(install.token)
+        self.log.info("state-replaced", index=install.index)
         entries, self._after_install = self._after_install, []
         for entry in entries:
             self._apply(entry)

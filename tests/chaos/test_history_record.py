@@ -160,7 +160,7 @@ def test_two_files_are_one_history(tmp_path: Path) -> None:
     ("content", "problem"),
     [
         (HEADER.replace("register", "dream") + INVOKE, "the file names the model 'dream'"),
-        (INVOKE, "the file names no model; --model is one of register, notes, counter"),
+        (INVOKE, "the file names no model; --model is one of register, notes, bag, counter"),
         (HEADER + INVOKE.replace("read", "append"), "this model knows write, read or cas, not 'append'"),
     ],
 )
