@@ -206,7 +206,10 @@ class Raft(Receiving):
         )
         membership.end_farewells(state, leader)
         heir = transfer.preferred_target(state, leader)
-        if heir != NOBODY and transfer.begin(state, leader, transfer.OWN_ACCORD, heir):
+        if heir != NOBODY:
+            # It was found fit this moment, while no other hand-over was under way.
+            begun = transfer.begin(state, leader, transfer.OWN_ACCORD, heir)
+            assert begun, f"node {state.node} prefers node {heir} and may not hand over to it: {leader.transfer}"
             self._hand_over(leader)
         self._change_membership(leader)
 

@@ -181,7 +181,11 @@ class Log:
         if self._cached <= self._cache_bytes:
             return
         drop = 0
-        while self._cached > self._cache_bytes // 2 and self._start + drop <= self._stable:
+        while self._cached > self._cache_bytes // 2:
+            # What is counted is the data of the durable entries of the tail: while there is any, one of them is left.
+            assert self._start + drop <= self._stable, (
+                f"{self._cached} bytes above {self._stable}: {self._start + drop}"
+            )
             self._cached -= len(self._tail[drop].data)
             drop += 1
         del self._tail[:drop]
@@ -205,7 +209,9 @@ class Log:
         while low < high:
             middle = (low + high + 1) // 2
             found = self.term(middle)
-            if found is not None and found <= term:
+            # The log has all of first_index..last_index, and who asks stays within it.
+            assert found is not None, f"the term of {middle} in a log of {self.first_index}..{self.last_index}"
+            if found <= term:
                 low = middle
             else:
                 high = middle - 1

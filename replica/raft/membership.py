@@ -108,8 +108,9 @@ def quorum_lost(state: State, leader: Leader, target: frozenset[NodeId], trusted
 def _answers(state: State, leader: Leader, node: NodeId) -> bool:
     if node == state.node:
         return True
-    progress = leader.progress.get(node)
-    heard = progress is not None and state.now_ms - progress.heard_ms < state.election_timeout_ms
+    # Asked of voters, or of learners about to be: a leader has a progress of each (`adopt`).
+    assert node in leader.progress, f"node {node} counts and has no progress, only {_names(list(leader.progress))}"
+    heard = state.now_ms - leader.progress[node].heard_ms < state.election_timeout_ms
     return heard and node not in leader.readmissions
 
 
@@ -144,7 +145,9 @@ def next_step(state: State, leader: Leader) -> Membership | None:
 def has_caught_up(leader: Leader, node: NodeId) -> bool:
     """Whether a learner may vote: its promises whole, quick enough, and the same."""
     progress = leader.progress[node]
-    quick = progress.catch_up is not None and progress.catch_up.quick
+    # Its rounds have just been measured, and the first measurement begins one.
+    assert progress.catch_up is not None, f"node {node} is to vote and no round of its was begun: {progress}"
+    quick = progress.catch_up.quick
     return quick and progress.same and node not in leader.readmissions
 
 

@@ -103,7 +103,9 @@ def _refuse(state: State, frm: NodeId, token: int) -> None:
 
 def lease_until_ms(state: State, leader: Leader) -> int:
     """Until when, by our clock, nobody else can lead; NEVER_MS where no lease is given."""
-    if not state.config.lease_reads or leader.lease_off:
+    # Only `lease_holds` asks, and it asks of leases that are on.
+    assert state.config.lease_reads, f"a lease of node {state.node}, whose leases are {state.config.lease_reads}"
+    if leader.lease_off:
         return NEVER_MS
     bound = {peer: p.acked_sent_ms for peer, p in leader.progress.items() if peer not in leader.readmissions}
     bound[state.node] = state.now_ms

@@ -80,8 +80,10 @@ def _refuse(state: State, append: Append) -> None:
     if append.prev_index > log.last_index:
         hint_index, hint_term = log.last_index + 1, 0
     else:
-        hint_index = log.first_of_term(append.prev_index)
-        hint_term = log.term(append.prev_index) or 0
+        known = log.term(append.prev_index)
+        # What is asked is not below what is committed here (`_without_committed`), and no more than that is compacted.
+        assert known is not None, f"the term of {append.prev_index} in a log of {log.first_index}..{log.last_index}"
+        hint_index, hint_term = log.first_of_term(append.prev_index), known
     _answer(state, append, ok=False, match_index=append.prev_index, hint_index=hint_index, hint_term=hint_term)
 
 

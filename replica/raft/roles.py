@@ -61,13 +61,13 @@ def become_follower(state: State, term: Term, leader: NodeId, why: str) -> None:
         state.attempts = 0
     if term > before:
         state.promise(term=term, vote=NOBODY)
-    known = isinstance(state.role, Follower) and (state.role.leader, term) == (leader, before)
-    reads, asked = (state.role.reads, state.role.asked) if known and isinstance(state.role, Follower) else ([], {})
+    waiting = left if isinstance(left, Follower) and stays else Follower(leader, state.now_ms, 0)
+    known = waiting is left
     if isinstance(left, Follower) and term > before and leader == NOBODY:
         deadline_ms = left.election_deadline_ms  # only a leader, or a vote given, puts an election off (figure 2)
     else:
         deadline_ms = state.draw_election_deadline()
-    _move(state, why, Follower(leader, state.now_ms, deadline_ms, reads, asked))
+    _move(state, why, Follower(leader, state.now_ms, deadline_ms, waiting.reads, waiting.asked))
     if not stays:
         _let_go(state, left, deposed=term > before)
     if not known:

@@ -243,7 +243,8 @@ class State:
         """Change term, vote or rebuilding. The next Ready saves it; what follows from it waits for that."""
         before, self.hard = self.hard, replace(self.hard, **changes)  # type: ignore[arg-type]  # mypy sees one union
         assert self.hard.term >= before.term, f"term fell from {before.term} to {self.hard.term}"
-        if self.hard.term == before.term and before.vote != NOBODY and not before.rebuilding:
+        if self.hard.term == before.term and before.vote != NOBODY:
+            # A node that is rebuilding has not voted (rebuild.py), so this holds for its readmission too.
             assert self.hard.vote == before.vote, f"vote of term {self.term} changed: {before.vote} to {self.hard.vote}"
 
     def send(self, message: Message) -> None:

@@ -121,6 +121,27 @@ def test_many_appends_of_one_turn_are_acknowledged_once() -> None:
     assert ready.send_saved == (AppendReply(1, 2, 1, True, 2),)
 
 
+@pytest.mark.parametrize(
+    ("messages", "answers"),
+    [
+        ((Append(2, 1, 1, 9, 1, (), 0), Append(2, 1, 1, 0, 0, entries(1), 0)), [(False, 9), (True, 1)]),
+        ((Append(2, 1, 1, 0, 0, entries(1), 0), Append(2, 1, 1, 9, 1, (), 0)), [(True, 1), (False, 9)]),
+        ((Append(2, 1, 1, 9, 1, (), 0), Append(2, 1, 1, 8, 1, (), 0)), [(False, 9), (False, 8)]),
+        ((Append(2, 1, 1, 0, 0, entries(1), 0), Append(3, 1, 2, 0, 0, entries(1), 0)), [(True, 1), (True, 1)]),
+        ((Append(2, 1, 1, 0, 0, entries(1), 0), Append(2, 1, 2, 0, 0, entries(1), 0)), [(True, 1), (True, 1)]),
+    ],
+    ids=["no, then yes", "yes, then no", "no twice", "to another leader", "in another term"],
+)
+def test_an_acknowledgement_stands_for_others_to_the_same_leader_only(
+    messages: tuple[Append, ...], answers: list[tuple[bool, int]]
+) -> None:
+    """A refusal says what no other answer says, and each leader, and each term of one, is told for itself."""
+    node = Solo(hard=HardState(1))
+    ready = node.hear(*messages)
+    assert [(one.ok, one.match_index) for one in sent(ready, AppendReply)] == answers
+    assert [(one.to, one.term) for one in sent(ready, AppendReply)] == [(one.frm, one.term) for one in messages]
+
+
 def test_a_single_server_leads_and_commits_alone_once_its_disk_has_it() -> None:
     """5.1 with one server: the majority is itself, and its disk decides."""
     node = Solo(voters=1)

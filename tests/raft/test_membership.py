@@ -46,10 +46,12 @@ def catch_up(node: Solo, *learners: NodeId) -> None:
     node.settle(acknowledge(node, *learners))
 
 
-def test_a_target_that_is_half_a_change_is_refused() -> None:
+@pytest.mark.parametrize("part", ["outgoing", "incoming", "leaving"])
+def test_a_target_that_is_half_a_change_is_refused(part: str) -> None:
     """How to get there is the core's affair."""
     node = leader()
-    ready = change(node, of(1, 2, outgoing=(1, 2, 3)))
+    parts: dict[str, frozenset[NodeId]] = {part: frozenset({3})}
+    ready = change(node, Membership(frozenset({1, 2}), **parts))  # type: ignore[arg-type]  # sets of nodes only
     assert (ready.refused[0].reason, ready.refused[0].detail) == (
         Refusal.INVALID,
         "a target names voters and learners only",
@@ -68,6 +70,18 @@ def test_promotion_waits_for_a_quorum_of_the_voters_to_come() -> None:
     assert not node.raft.membership.outgoing
     node.settle(acknowledge(node, 4))
     assert node.raft.membership.outgoing == {1, 2, 3}
+
+
+def test_a_voter_that_lost_its_store_is_not_counted_on() -> None:
+    """It answers and counts for nothing: the two that would be left could commit nothing."""
+    node = leader()
+    node.settle(node.hear(HeartbeatReply(2, 1, node.raft.term, 0, rebuilding=True, life=5)))
+    node.settle(acknowledge(node, 3))
+    refused = change(node, of(1, 2)).refused[0]
+    assert (refused.reason, refused.detail) == (
+        Refusal.QUORUM_LOST,
+        "of the voters 1, 2 these do not answer: 2; 2 must",
+    )
 
 
 def test_a_no_after_a_yes_takes_the_yes_back() -> None:
@@ -137,6 +151,24 @@ def test_a_node_that_comes_back_while_it_is_told_goodbye_is_told_no_more() -> No
         node.settle(node.wait(50))
     assert [view.peer for view in node.raft.progress] == [2, 3]
     assert node.raft.membership == of(1, 2, learners=(3,))
+
+
+def test_a_farewell_lasts_until_the_removed_node_holds_the_entry_that_removes_it() -> None:
+    """That it is committed was said once, and may have been lost with the entry."""
+    node = leader()
+    node.settle(change(node, of(1, 2)))
+    node.settle(acknowledge(node, 2, 3))
+    sent_to_3 = [one for one in node.settle(acknowledge(node, 2)) if one.to == 3]
+    assert node.raft.membership == of(1, 2)
+    assert node.raft.commit_index == node.raft.last_index
+    node.settle(acknowledge(node, 2, 3, match=node.raft.last_index - 1))
+    for _ in range(3):
+        sent_to_3 += [one for one in node.settle(node.wait(50)) if one.to == 3]
+        node.settle(acknowledge(node, 2))
+    assert [view.peer for view in node.raft.progress] == [2, 3]
+    node.settle(acknowledge(node, 3))
+    node.settle(node.wait(50))
+    assert [view.peer for view in node.raft.progress] == [2]
 
 
 def test_a_farewell_ends_though_nobody_answers_it() -> None:

@@ -48,6 +48,17 @@ def test_a_field_of_another_kind_is_a_value_error(old: str, new: str) -> None:
         decode_membership(data.replace(old, new, 1).encode())
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [('"leaving":[],', ""), ('"leaving":', '"departing":'), ("{", '{"weights":[],')]
+)
+def test_a_membership_has_all_its_fields_and_no_other(old: str, new: str) -> None:
+    """What an older or a newer release wrote is not half understood."""
+    data = encode_membership(BASE).decode()
+    assert old in data
+    with pytest.raises(ValueError, match="other fields than it has"):
+        decode_membership(data.replace(old, new, 1).encode())
+
+
 @pytest.mark.parametrize("rank", ["1.5", "true", '"1"', "null", "Infinity"])
 def test_a_priority_that_is_no_number_is_a_value_error(rank: str) -> None:
     data = encode_membership(Membership(frozenset({1}), priority=((1, 9),))).decode()
@@ -145,6 +156,14 @@ def test_memberships_are_added_in_the_order_of_the_log() -> None:
     memberships = Memberships(BASE, ((5, encode_membership(of(1))),))
     with pytest.raises(AssertionError, match="membership at 5 after one at 5"):
         memberships.add(5, of(2))
+
+
+def test_the_membership_a_log_begins_with_is_never_cut_off() -> None:
+    """It is in no entry."""
+    memberships = Memberships(BASE, ((5, encode_membership(of(1))),))
+    assert memberships.cut(NO_INDEX)
+    assert (memberships.latest, memberships.latest_index) == (BASE, NO_INDEX)
+    assert not memberships.cut(NO_INDEX)
 
 
 def test_a_voter_calls_elections_and_so_does_one_whose_removal_may_not_be_committed() -> None:

@@ -77,6 +77,17 @@ def test_rejections_below_the_match_or_of_another_probe_are_old() -> None:
     assert [progress.is_news(prev) for prev in (7, 8, 9)] == [False, True, False]
 
 
+def test_a_rejection_while_no_probe_is_on_its_way_is_old() -> None:
+    """It may answer the one that was taken for lost; the next asks at the same place."""
+    progress = Progress(next_index=9, heard_ms=0)
+    assert not progress.is_news(8)
+    progress.sent(8, 0, 0)
+    assert progress.is_news(8)
+    progress.sees(Sign.FORGOT)
+    progress.next_index = 9
+    assert not progress.is_news(8)
+
+
 def test_what_is_on_the_way_is_lost_only_after_patience() -> None:
     """The oldest one decides; with nothing on the way nothing is overdue."""
     progress = replicating()

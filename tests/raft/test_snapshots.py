@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from replica.raft.events import SnapshotArrived, SnapshotSent
+from replica.raft.events import PeerFound, PeerLost, SnapshotArrived, SnapshotSent
 from replica.raft.memberships import encode_membership
 from replica.raft.messages import Append, AppendReply, Heartbeat
+from replica.raft.progress import Phase
 from replica.raft.ready import Install, Ready, Refusal
 from replica.raft.types import Index, Membership, Role, Term
 from tests.raft.solo import Solo, entries, only, sent
@@ -134,3 +135,44 @@ def test_no_more_is_compacted_than_is_committed() -> None:
     node = follower(1, 1)
     with pytest.raises(AssertionError, match="flushed 2, committed 0"):
         node.raft.compaction_index(2, keep_from=3)
+
+
+def compacting_leader(log: int, cached: int) -> Solo:
+    """Leads term 2 over `log` entries of term 1 read from the store, and `cached` of its own that are in memory too.
+
+    3 has not answered anything but votes.
+    """
+    node = Solo(log=(1,) * log)
+    node.settle(node.become_leader())
+    node.settle(node.propose(*(b"%d" % number for number in range(cached - 1))))
+    node.settle(node.hear(AppendReply(2, 1, 2, True, node.raft.last_index)))
+    assert node.raft.commit_index == log + cached
+    return node
+
+
+def phase_of_3(node: Solo) -> Phase:
+    return node.raft.progress[1].phase
+
+
+def test_a_late_acknowledgement_below_the_log_does_not_end_the_wait_for_a_snapshot() -> None:
+    """What comes after it is still compacted."""
+    node = compacting_leader(log=4, cached=1)
+    node.store.compact(5)
+    ready = node.hear(AppendReply(3, 1, 2, False, 4, hint_index=2, hint_term=0))
+    assert [one.peer for one in ready.snapshots] == [3]
+    node.settle(ready)
+    node.settle(node.hear(AppendReply(3, 1, 2, True, 1)))
+    assert phase_of_3(node) is Phase.SNAPSHOT
+    node.settle(node.hear(AppendReply(3, 1, 2, True, 5)))
+    assert phase_of_3(node) is Phase.PROBE
+
+
+def test_a_follower_is_asked_where_the_cache_begins_when_the_store_begins_later() -> None:
+    """The term of the cache's first entry is known, that of the one before it is compacted."""
+    node = compacting_leader(log=4, cached=4)
+    node.store.compact(8)
+    assert (node.raft.first_index, node.raft.entry_term(4)) == (5, None)
+    ready = node.step(PeerLost(node.now_ms, 3), PeerFound(node.now_ms, 3))
+    asked = only(ready, Append)
+    assert (asked.to, asked.prev_index, asked.prev_term) == (3, 5, 2)
+    assert [one.index for one in asked.entries] == [6, 7, 8]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from replica.raft import roles
-from replica.raft.events import LearnerCompared, PeerFound, ReadRequested, SnapshotSent
+from replica.raft.events import LearnerCompared, PeerFound, PeerLost, ReadRequested, SnapshotSent
 from replica.raft.messages import (
     Append,
     AppendReply,
     Heartbeat,
+    HeartbeatReply,
     PreVote,
     PreVoteReply,
     RequestVote,
@@ -17,7 +18,7 @@ from replica.raft.messages import (
     TimeoutNow,
 )
 from replica.raft.ready import Refusal
-from replica.raft.types import HardState, Role
+from replica.raft.types import NOBODY, HardState, Role
 from tests.raft.solo import Solo, entries, only, sent
 
 
@@ -44,6 +45,23 @@ def test_a_follower_does_nothing_about_a_peer_that_is_found() -> None:
     node = Solo()
     ready = node.step(PeerFound(0, 2))
     assert (ready.send_now, ready.send_saved) == ((), ())
+
+
+def test_a_follower_that_knows_no_leader_has_lost_none() -> None:
+    """It follows nobody, and nobody is no peer."""
+    node = Solo()
+    assert not sent(node.step(PeerLost(0, NOBODY)), PreVote)
+    assert node.is_a(Role.FOLLOWER)
+
+
+@pytest.mark.parametrize("stranger", [AppendReply(9, 1, 1, True, 1), HeartbeatReply(9, 1, 1, 1)])
+def test_what_a_stranger_answers_to_a_leader_is_left(stranger: AppendReply | HeartbeatReply) -> None:
+    """A node that was removed, and has been told for long enough, may still answer."""
+    node = Solo()
+    node.lead()
+    before = node.raft.progress
+    ready = node.hear(stranger)
+    assert (node.raft.progress, ready.send_now, ready.send_saved) == (before, (), ())
 
 
 def test_a_pre_vote_of_an_old_term_is_refused_and_teaches_the_new_one() -> None:
@@ -96,6 +114,34 @@ def test_a_voter_bound_by_a_lease_votes_for_nobody_though_it_came_to_the_term_by
     assert node.raft.term == 2
     assert not only(node.hear(RequestVote(3, 1, 2, 9, 9)), RequestVoteReply).granted
     assert only(node.hear(RequestVote(3, 1, 2, 9, 9, transfer=True)), RequestVoteReply).granted
+
+
+def test_who_has_heard_the_leader_of_a_term_gives_nobody_else_its_vote_in_it() -> None:
+    """A leader is elected already: this one asks late, and the vote not given yet is of no use to it."""
+    node = Solo()
+    node.settle(node.hear(Heartbeat(2, 1, 1, 0)))
+    assert node.raft.vote == NOBODY
+    assert not only(node.hear(RequestVote(3, 1, 1, 9, 9)), RequestVoteReply).granted
+    assert node.raft.vote == NOBODY
+
+
+def test_the_pre_vote_by_which_the_leader_was_elected_is_refused_when_it_comes_late() -> None:
+    """It asks about the term it leads: only a question about the next says that it leads no more."""
+    node = Solo()
+    node.settle(node.hear(Heartbeat(2, 1, 1, 0)))
+    ready = node.hear(PreVote(2, 1, 1, 0, 0))
+    assert not only(ready, PreVoteReply).granted
+    assert [dict(note.facts)["why"] for note in ready.notes] == ["leader-heard"]
+
+
+def test_a_leader_with_leases_hears_itself_while_it_has_a_quorum() -> None:
+    """It made nobody a promise that it could forget: how long ago it followed another is no matter."""
+    node = Solo(lease_reads=True)
+    node.settle(node.hear(Heartbeat(2, 1, 1, 0)))
+    node.settle(node.wait(1000))
+    node.lead()
+    node.settle(node.hear(RequestVote(3, 1, 9, 9, 6)))
+    assert (node.raft.role, node.raft.term) == (Role.LEADER, 2)
 
 
 def test_an_old_refusal_changes_nothing() -> None:

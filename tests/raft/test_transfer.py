@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from replica.raft.events import ChangeRequested, LearnerCompared, Tick, TransferRequested
 from replica.raft.messages import (
     Append,
     AppendReply,
     Heartbeat,
     HeartbeatReply,
+    Message,
     RequestVote,
     RequestVoteReply,
     TimeoutNow,
 )
 from replica.raft.ready import Ready, Refusal
-from replica.raft.types import HardState, Membership, NodeId, Role
+from replica.raft.types import HardState, Index, Membership, NodeId, Role
 from tests.raft.solo import Solo, entries, only, sent
 
 
@@ -55,20 +58,23 @@ def test_a_target_that_lost_its_store_is_none() -> None:
 
 
 def test_a_leader_that_loses_its_role_otherwise_says_that_nothing_came_of_it() -> None:
-    """Without a quorum, in its own term; and if a newer term begins before the target was asked."""
-    node = leader()
-    node.settle(node.propose(b"x"))
-    transfer(node, 2)
-    done = node.step(Tick(node.now_ms + 10_000)).transfers[0]
-    assert (done.ok, done.why) == (False, "this node does not lead any more")
+    """Without a quorum, in its own term, whether or not the target was asked; and if a newer term begins before it
+    was."""
+    for asked in (False, True):
+        node = leader()
+        if not asked:
+            node.settle(node.propose(b"x"))
+        assert len(sent(transfer(node, 2), TimeoutNow)) == asked
+        done = node.step(Tick(node.now_ms + 10_000)).transfers[0]
+        assert (done.ok, done.why) == (False, "this node does not lead any more")
     other = leader()
     other.settle(other.propose(b"x"))
     transfer(other, 2)
     assert not other.hear(Heartbeat(3, 1, 2, 0)).transfers[0].ok
 
 
-def test_a_target_that_a_change_removes_meanwhile_is_not_asked() -> None:
-    """The change was under way before: its farewell may end before the hand-over is given up."""
+def test_a_target_to_whom_farewell_has_been_said_is_not_asked() -> None:
+    """A change that was under way before has removed it, and the leader's log goes on without it."""
     node = leader()
     target = Membership(frozenset({1, 2, 4}))
     node.settle(node.step(ChangeRequested(node.now_ms, 8, target)))
@@ -80,15 +86,19 @@ def test_a_target_that_a_change_removes_meanwhile_is_not_asked() -> None:
     for _ in range(2):
         node.settle(acknowledge(node, 2, 4))
     assert node.raft.membership == target
-    last = node.raft.last_index
-    # 3 has the entry that removes it, and more has come since: it is level with the farewell, not with the log.
-    node.settle(node.hear(AppendReply(3, 1, 1, True, last - 1)))
-    node.settle(node.hear(AppendReply(3, 1, 1, True, last)))
-    for _ in range(8):
-        node.settle(node.wait(50))
-        node.settle(acknowledge(node, 2, 4))
-    assert not node.raft.transferring
+    removed_by = node.raft.last_index
+    # Node 4 loses its store, so another entry follows: 3 is level with the farewell, not with the log.
+    node.settle(node.hear(HeartbeatReply(4, 1, 1, 0, rebuilding=True, life=7)))
+    assert node.raft.last_index == removed_by + 1
+    node.settle(node.hear(AppendReply(3, 1, 1, True, removed_by)))
+    after = node.settle(node.wait(50))
+    assert node.raft.transferring
     assert 3 not in [view.peer for view in node.raft.progress]
+    after += node.settle(acknowledge(node, 2))
+    ready = node.wait(50)
+    assert [(one.to, one.ok) for one in ready.transfers] == [(3, False)]
+    after += node.settle(ready)
+    assert [one for one in after if one.to == 3] == []
 
 
 def test_a_rebuilding_node_does_not_campaign_when_asked() -> None:
@@ -128,6 +138,75 @@ def test_a_leader_that_hands_over_by_itself_waits_for_a_target_that_keeps_up() -
         beats = [HeartbeatReply(beat.to, 1, 1, beat.context) for beat in sent(ready, Heartbeat)]
         asked += sent(node.hear(*beats, AppendReply(2, 1, 1, True, node.raft.last_index)), TimeoutNow)
     assert [one.to for one in asked] == [2]
+
+
+def level_round(node: Solo, *peers: NodeId, match: Index | None = None) -> list[Message]:
+    """A heartbeat's time passes, and these answer and hold what they are to hold; what the leader sends meanwhile."""
+    ready = node.wait(50)
+    spoken = node.settle(ready)
+    beats = [HeartbeatReply(beat.to, 1, 1, beat.context) for beat in sent(ready, Heartbeat) if beat.to in peers]
+    held = node.raft.last_index if match is None else match
+    return spoken + node.settle(node.hear(*beats, *(AppendReply(peer, 1, 1, True, held) for peer in peers)))
+
+
+def asked_to_campaign(messages: list[Message]) -> list[NodeId]:
+    return [one.to for one in messages if isinstance(one, TimeoutNow)]
+
+
+def test_a_leader_that_hands_over_by_hand_does_not_hand_over_by_itself_as_well() -> None:
+    """One at a time, and the one that was asked for; the patience for its own begins anew."""
+    node = leader(priority={2: 5}, priority_patience_ms=100)
+    node.settle(node.propose(b"x"))
+    node.settle(acknowledge(node, 2))
+    node.settle(transfer(node, 3))
+    spoken = []
+    while node.raft.transferring:
+        spoken += level_round(node, 2)
+    assert asked_to_campaign(spoken) == []
+    assert asked_to_campaign(level_round(node, 2)) == []
+    assert asked_to_campaign(level_round(node, 2)) == [2]
+
+
+def test_a_leader_does_not_hand_over_by_itself_within_a_joint_membership() -> None:
+    """The change is nearly done, and a new leader would have to commit an entry of its own first."""
+    node = leader(priority={2: 5}, priority_patience_ms=200)
+    for _ in range(2):
+        level_round(node, 2, 3)
+    node.settle(node.step(ChangeRequested(node.now_ms, 8, Membership(frozenset({1, 2})))))
+    assert node.raft.membership.outgoing
+    committed = node.raft.commit_index
+    for _ in range(8):
+        assert asked_to_campaign(level_round(node, 2, 3, match=committed)) == []
+    assert node.raft.membership.outgoing
+    spoken = []
+    for _ in range(8):
+        spoken += level_round(node, 2)
+    assert set(asked_to_campaign(spoken)) == {2}
+
+
+def test_a_voter_that_answers_too_seldom_is_not_level() -> None:
+    """Half an election timeout is the most: a leader that is heard so seldom would be deposed by the next loss."""
+    node = leader(priority={2: 5}, priority_patience_ms=150)
+    for turn in range(20):
+        assert asked_to_campaign(level_round(node, 3, *([2] if turn % 4 == 0 else []))) == []
+    spoken = []
+    for _ in range(5):
+        spoken += level_round(node, 2, 3)
+    assert set(asked_to_campaign(spoken)) == {2}
+
+
+@pytest.mark.parametrize("role", [Role.PRE_CANDIDATE, Role.CANDIDATE, Role.LEADER])
+def test_only_a_follower_of_the_asker_campaigns_when_asked(role: Role) -> None:
+    """Who is on its way already, or there, needs no asking."""
+    node = Solo()
+    if role is Role.LEADER:
+        node.lead()
+    else:
+        node.settle(node.time_out() if role is Role.PRE_CANDIDATE else node.become_candidate())
+    before = node.raft.term
+    ready = node.hear(TimeoutNow(2, 1, before))
+    assert [note.what for note in ready.notes] == ["timeout-now-ignored"]
+    assert (node.raft.role, node.raft.term) == (role, before)
 
 
 def test_a_candidate_that_was_asked_is_elected_like_any_other() -> None:
