@@ -8,7 +8,8 @@ while:
 * `two-lost`: two of three are killed for good, and the cluster is founded anew out of the third
   (`replica member force-new-cluster`); two new zones join it.
 
-At the end every write must have one verdict, and every node that is left one digest, read from the stores on disk.
+At the end every write must have one verdict, every node that is left one digest, read from the stores on disk, and one
+copy of the cases could have given all the answers to linearizable reads (chaos/history).
 
 Left out: faults besides those of the story (chaos live has them).
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -25,12 +27,15 @@ import msgspec
 import trio
 from msgspec import Struct
 
+from chaos.history.check import check
+from chaos.history.models import Bag
+from chaos.history.operations import Operation
 from chaos.live.run import folder_for, unavailable_ms
 from replica.admin.ask import stopped_node
 from replica.config import ClusterSection, ZoneConfig, ZonePeer, ZoneSection
 from replica.demo.caller import Caller, open_callers, until_decided
 from replica.demo.clash import note, priority_report
-from replica.demo.ledger import Ledger
+from replica.demo.ledger import Held, Ledger
 from replica.demo.looking import until_equal, until_mode
 from replica.demo.processes import Child, hold_port
 from replica.demo.supervisor import CONFIG_FILE, LOG_FILE, Cluster, Node, Plan, SitePlan, open_cluster, toml
@@ -47,10 +52,14 @@ EQUAL_SECONDS: Final = 60.0
 COMMAND_SECONDS: Final = 90.0
 START_SECONDS: Final = 20.0
 PAUSE_SECONDS: Final = 0.02
+READ_EVERY: Final = 5
+READ_BUDGET_MS: Final = 1000
 
 
 class MembersResult(Struct, frozen=True, kw_only=True):
-    """`failed`: writes that were refused, or have no verdict. `journalled`: first receipts that were not "agreed"."""
+    """`failed`: writes that were refused, or have no verdict. `journalled`: first receipts that were not "agreed".
+    `linearizable`: whether one copy could have given all answers; `reads`: linearizable ones that were answered,
+    `reads_refused` those that were not (surely not read)."""
 
     story: str
     seconds: float
@@ -59,6 +68,9 @@ class MembersResult(Struct, frozen=True, kw_only=True):
     agreed: int
     journalled: int
     failed: int
+    reads: int
+    reads_refused: int
+    linearizable: bool
     unavailable_ms_max: float
     longest_submit_ms: float
     zones_at_the_end: tuple[str, ...]
@@ -84,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"✗ {problem}")
     print(
         f"{result.story}: {result.seconds:.0f} s, {result.writes} writes, {result.agreed} agreed at once, "
-        f"{result.journalled} journalled first, {result.failed} failed, longest without an agreed receipt "
+        f"{result.journalled} journalled first, {result.failed} failed, {result.reads} linearizable reads and "
+        f"{result.reads_refused} refused, linearizable: {result.linearizable}, longest without an agreed receipt "
         f"{result.unavailable_ms_max:.0f} ms, left: {', '.join(result.zones_at_the_end)}, "
         f"digests equal: {result.digests_equal}: {'ok' if result.ok else 'NOT OK'}"
     )
@@ -218,6 +231,7 @@ async def run_members(
     steps: list[str] = []
     left: list[str] = []
     load = (0.0, 0.0)
+    history = History()
     began = trio.current_time()
     equal = False
     with folder_for(data) as folder:
@@ -232,7 +246,7 @@ async def run_members(
                     await _open_cases(at_sites)
                     stage = Stage(cluster, at_sites, tell)
                     steps = stage.steps
-                    load = await _under_load(stage, STORIES[story], seconds, callers)
+                    load = await _under_load(stage, STORIES[story], seconds, callers, history)
                     with trio.fail_after(DECIDE_SECONDS):
                         await until_decided(at_sites, [receipt for _, receipt in ledger.receipts()], decided)
                 left = [node.name for node in stage.alive]
@@ -251,6 +265,7 @@ async def run_members(
     ]
     problems += [f"refused: {held.key}: {held.not_permitted or held.invalid}" for held in failed[:5]]
     problems += [f"{len(undecided)} writes without a verdict, {undecided[0]} first"] if undecided else []
+    problems += history.problems()
     agreed_at = [held.answered_at for held in ledger.held if held.agreed]
     return MembersResult(
         story=story,
@@ -260,6 +275,9 @@ async def run_members(
         agreed=len(agreed_at),
         journalled=ledger.count("journalled"),
         failed=len(failed) + len(undecided),
+        reads=history.reads,
+        reads_refused=history.refused,
+        linearizable=not history.problems(),
         unavailable_ms_max=round(unavailable_ms(agreed_at, load), 1),
         longest_submit_ms=round(ledger.longest_wait_ms(), 1),
         zones_at_the_end=tuple(left),
@@ -270,14 +288,14 @@ async def run_members(
 
 
 async def _under_load(
-    stage: Stage, story: Callable[[Stage], Awaitable[None]], seconds: float, callers: int
+    stage: Stage, story: Callable[[Stage], Awaitable[None]], seconds: float, callers: int, history: History
 ) -> tuple[float, float]:
     """Play the story while all callers write; from when to when they did."""
     began, over = trio.current_time(), trio.Event()
     async with trio.open_nursery() as writers:
         names = sorted(stage.callers)
         for number in range(callers):
-            writers.start_soon(_write, stage.callers[names[number % len(names)]], number, over)
+            writers.start_soon(_write, stage.callers[names[number % len(names)]], number, history, over)
         await trio.sleep(min(2.0, seconds / 4))
         await story(stage)
         await trio.sleep(max(2.0, began + seconds - trio.current_time()))
@@ -295,14 +313,58 @@ async def _open_cases(sites: dict[str, Caller]) -> None:
             await trio.sleep(PAUSE_SECONDS)
 
 
-async def _write(site: Caller, number: int, over: trio.Event) -> None:
+async def _write(site: Caller, number: int, history: History, over: trio.Event) -> None:
+    """One caller: notes on all cases in turn, and now and then a linearizable read of one."""
     written = 0
     while not over.is_set():
         written += 1
-        write = note(f"{CASE}{number % CASES}", site.name, f"Note {written} of caller {number}")
+        case = f"{CASE}{(number + written) % CASES}"
+        if written % READ_EVERY == 0:
+            await _read(site, number, case, history)
+        write = note(case, site.name, f"Note {written} of caller {number}")
         assert write.note is not None, "a note is a command"
-        await site.command(write.note, f"members/{number}/{written}", "note", text=write.text)
+        began = time.monotonic_ns()
+        held = await site.command(write.note, f"members/{number}/{written}", "note", text=write.text)
+        history.wrote(str(number), case, write.note.note, began, held)
         await trio.sleep(PAUSE_SECONDS)
+
+
+async def _read(site: Caller, number: int, case: str, history: History) -> None:
+    began = time.monotonic_ns()
+    found = await site.read(lambda client: client.show_case(case, consistency="linearizable", budget_ms=READ_BUDGET_MS))
+    history.read(str(number), case, began, found)
+
+
+class History:
+    """What callers asked and were answered, while it happens."""
+
+    def __init__(self) -> None:
+        self._operations: list[Operation] = []
+        self._checked: list[str] | None = None
+        self.reads = 0
+        self.refused = 0
+
+    def wrote(self, who: str, case: str, note: str, began: int, held: Held) -> None:
+        """A note was handed in. Journalled, it takes effect later; agreed, it has."""
+        ended = time.monotonic_ns() if held.agreed else None
+        self._operations.append(Operation(who, case, "add", note, began, ended))
+
+    def read(self, who: str, case: str, began: int, found: dict[str, Any] | None) -> None:
+        """A read was answered, or refused: then it was surely not done."""
+        if found is None:
+            self.refused += 1
+            return
+        self.reads += 1
+        notes = tuple(sorted(one["key"] for one in found["case"].get("elements", ()) if one["field"] == "medical_note"))
+        self._operations.append(Operation(who, case, "read", None, began, time.monotonic_ns(), notes))
+
+    def problems(self) -> list[str]:
+        """Why no one copy could have given these answers; empty where one could."""
+        if self._checked is None:
+            checked = check(self._operations, Bag)
+            self._checked = [f"not linearizable: {failure.culprit}" for failure in checked.failures]
+            self._checked += [f"linearizability of {key} is undecided" for key in checked.undecided]
+        return self._checked
 
 
 def _digests_equal(folder: Path, names: list[str], problems: list[str]) -> bool:

@@ -5,8 +5,9 @@ Leaves out: whatever only real processes have.
 
 from __future__ import annotations
 
-from chaos.mutants.mutant import Mutant, NamedTests
+from chaos.mutants.mutant import Mutant, NamedTests, Seeds
 
+WORLD = Seeds(40, depth="node", steps=3_000)
 GATE = NamedTests(("tests/cases/test_gate.py",))
 BOOKKEEPING = NamedTests(("tests/cases/test_bookkeeping.py",))
 SAVING = NamedTests(("tests/runtime/test_saving.py",))
@@ -108,5 +109,101 @@ NODE = (
         "digest.term(key, new) - digest.term(key, old)",
         "digest.term(key, new)",
         (BOOKKEEPING,),
+    ),
+    Mutant(
+        "applied-index-flushed-before-state",
+        "A write-back stores the applied index, and the records with the next one.",
+        "replica/runtime/state.py",
+        "self._frozen = Frozen(self._dirty, self._local, self.index, self.term)",
+        "self._frozen = Frozen(Layer(), self._local, self.index, self.term)",
+        (WORLD,),
+    ),
+    Mutant(
+        "dedupe-table-lost-in-a-snapshot",
+        "What callers' keys were used for is left out of the state that a node too far behind is sent.",
+        "replica/runtime/shipping.py",
+        "        records.append((key, value))\n",
+        '        if not key.startswith(b"k"):\n            records.append((key, value))\n',
+        (WORLD,),
+    ),
+    Mutant(
+        "read-does-not-wait-for-its-index",
+        "A linearizable read is answered from what is applied, however far the confirmed index is.",
+        "replica/runtime/service.py",
+        "while self._position()[0] < index:",
+        "while self._position()[0] < 0:",
+        (WORLD,),
+    ),
+    Mutant(
+        "read-not-confirmed",
+        "A linearizable read is answered without asking anybody.",
+        "replica/runtime/service.py",
+        "index = max(index, await confirm())",
+        "index = max(index, 0)",
+        (WORLD,),
+    ),
+    Mutant(
+        "session-forgotten",
+        "A session's read does not care what the session has seen at another node.",
+        "replica/runtime/service.py",
+        "await self._reach(after_index, None, budget_ms)",
+        "await self._reach(0, None, budget_ms)",
+        (WORLD,),
+    ),
+    Mutant(
+        "full-disk-acknowledged",
+        "What a full disk has refused counts as saved.",
+        "replica/runtime/zone.py",
+        "        if problem is not None:\n            self._save_again.ring()\n            return\n",
+        "",
+        (WORLD,),
+    ),
+    Mutant(
+        "receipt-before-the-journals-fsync",
+        "A site calls an operation journalled while its disk still works.",
+        "replica/runtime/desk.py",
+        "self._journal.append(append, rewrite, lambda problem: self._journalled(number, problem))",
+        "self._journal.append(append, rewrite, lambda problem: None)\n            self._journalled(number, None)",
+        (WORLD,),
+    ),
+    Mutant(
+        "applied-before-the-install",
+        "Entries behind a snapshot are applied to the state it is to replace.",
+        "replica/runtime/zone.py",
+        "        if self._saving.install_waits:\n            self._after_install += ready.committed",
+        "        if not self._saving:\n            self._after_install += ready.committed",
+        (WORLD,),
+    ),
+    Mutant(
+        "written-back-during-an-install",
+        "The old state is written back while another is put in its place.",
+        "replica/runtime/zone.py",
+        "quiet = self.snapshots.fetcher.quiet or self._saving.install_waits",
+        "quiet = False",
+        (WORLD,),
+    ),
+    Mutant(
+        "one-incarnation-for-all-lives",
+        "A site's operations are numbered from 1 again in every life, under the same name.",
+        "replica/runtime/site.py",
+        "incarnation=outside.random_bytes(16),",
+        'incarnation=b"1" * 16,',
+        (WORLD,),
+    ),
+    Mutant(
+        "emptied-zone-votes-at-once",
+        "A zone that lost its store begins as if it had never promised anything.",
+        "replica/runtime/node.py",
+        "rebuilding=not (found or join)",
+        "rebuilding=False",
+        (WORLD,),
+    ),
+    Mutant(
+        "save-in-flight-forgotten",
+        "A second save is begun while the first is under way, and speaks for both.",
+        "replica/runtime/saving.py",
+        "if self._in_flight or not self._pending or (",
+        "if not self._pending or (",
+        (WORLD,),
     ),
 )

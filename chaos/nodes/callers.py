@@ -69,7 +69,7 @@ class Caller:
                 self.busy = True
                 if self._host.retired:
                     self._move()
-                await (self._act() if self._rng.random() < 0.75 else self._read())
+                await self._rng.choice((self._act, self._act, self._act, self._act, self._read, self._read_elsewhere))()
                 self.busy = False
             nursery.cancel_scope.cancel()
 
@@ -175,6 +175,29 @@ class Caller:
         self._knows(client, case, notes, agreed=consistency == "linearizable")
         if consistency == "linearizable":
             self._remember(case, "read", None, invoked_us, tuple(sorted(notes)))
+
+    async def _read_elsewhere(self) -> None:
+        """Take the session over to another node: what was agreed as far as it knows must be there, too."""
+        client, case = self._client, self._rng.choice(CASES)
+        other = self._rng.choice(self._world.hosts)
+        if client is None or other is self._host:
+            return
+        seen_index, known = client.seen_index, set(self._session(client).get((case, "linearizable"), ()))
+        life = other.lives
+        try:
+            async with open_client(
+                other.address, name=f"{self.name}-elsewhere", connect_ms=BUDGET_MS, outside=self._visitor
+            ) as there:
+                there.seen_index = seen_index
+                found = await there.show_case(case, consistency="session", budget_ms=BUDGET_MS)
+        except ReplicaError as problem:
+            self._world.counts[f"session elsewhere: {type(problem).__name__}"] += 1
+            return
+        if other.flipped or other.lives != life:
+            return
+        self._world.counts["session read elsewhere"] += 1
+        notes = {one["key"] for one in found["case"].get("elements", ()) if one["field"] == "medical_note"}
+        self._world.session_read(self.name, (seen_index, known), (found["freshness"]["index"], notes))
 
     def _knows(self, client: Client, case: str, notes: set[str], *, agreed: bool) -> None:
         """A read of the agreed state may show less than one of the session, which has what is undecided as well."""

@@ -167,6 +167,8 @@ def run(seed: int, main: Callable[[Loop], Awaitable[T]]) -> T:
     try:
         return trio.run(partial(_inside, loop, main), clock=clock)
     finally:
+        # A run that broke in the middle, for want of a future, leaves itself behind; the next could not begin.
+        GLOBAL_RUN_CONTEXT.__dict__.clear()
         _run._ALLOW_DETERMINISTIC_SCHEDULING = before  # type: ignore[misc]
         _run._r.setstate(dice)
 

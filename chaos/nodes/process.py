@@ -236,7 +236,7 @@ class Host:
     def kill(self, why: str, *, power: bool = False) -> None:
         """SIGKILL, or with `power` the plug pulled: the machine says goodbye to nobody."""
         process = self.process
-        if process is None:
+        if process is None or self.world.over:
             return
         self.world.trace.add(self.name, "killed", why)
         process.dead = True
@@ -256,7 +256,7 @@ class Host:
 
     def pause(self) -> None:
         """SIGSTOP."""
-        if self.process is not None and not self.process.frozen:
+        if self.process is not None and not self.process.frozen and not self.world.over:
             self.world.trace.add(self.name, "paused")
             self.world.loop.freeze(self.process)
 

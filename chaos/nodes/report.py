@@ -102,6 +102,7 @@ EXPECTED_FAULTS = (
     "caller met StorageFull",
     "read of an own write",
     "session read answered",
+    "session read elsewhere",
     "linearizable read answered",
     "linearizable read: NotAvailable",
 )

@@ -89,6 +89,7 @@ class World:
         self.nemesis = Nemesis(self, self._dice())
         self.nursery: trio.Nursery
         self.calm = False
+        self.over = False
         self.failure: BaseException | None = None
         self.commit_s = 0.0
         """From the healing to the first new commit."""
@@ -314,7 +315,8 @@ class World:
             self._bury()
 
     def _bury(self) -> None:
-        """Let every task run again, so that it can end."""
+        """Let every task run again, so that it can end. Nobody is killed or paused after that."""
+        self.over = True
         for host in self.ever.values():
             host.go_on()
             host.bury()
