@@ -75,11 +75,9 @@ def reach(draft: Draft, head: Head) -> Reach:
     return Reach(samu, charge.holder, charge.since_epoch, charge.raised)
 
 
-def has_authority(act: Act, head: Head | None) -> bool:
+def has_authority(act: Act, head: Head) -> bool:
     """Rule 12: owner, and current epoch, and not drain."""
-    if head is None or act.drain:
-        return False
-    return is_in_charge(act, reach(act.draft, head))
+    return not act.drain and is_in_charge(act, reach(act.draft, head))
 
 
 def is_in_charge(act: Act, held: Reach) -> bool:

@@ -40,14 +40,16 @@ def take_over(act: Act, command: TakeOver) -> Verdict:
 
 
 def _take_cases(act: Act, command: TakeOver, charge: Charge, taker: str) -> Verdict:
-    found = [find(act, "case", case) for case in command.cases]
-    for case, target in zip(command.cases, found, strict=True):
+    targets = []
+    for case in command.cases:
+        target = find(act, "case", case)
         if target is None:
             return refused(f"there is no case {case}")
         if registry.site_of(act.draft, target.head.owner) != charge.samu:
             return refused(f"{case} is not a case of {charge.samu}")
+        targets.append(target)
     after = replace(charge, epoch=charge.epoch + 1)
-    _delegate(act, [target for target in found if target is not None], taker, after.epoch)
+    _delegate(act, targets, taker, after.epoch)
     return _record(act, charge, after, taker, command.reason, command.cases)
 
 
@@ -70,16 +72,18 @@ def hand_back(act: Act, command: HandBack) -> Verdict:
 
 
 def _hand_back_cases(act: Act, command: HandBack, charge: Charge) -> Verdict:
-    found = [find(act, "case", case) for case in command.cases]
-    for case, target in zip(command.cases, found, strict=True):
+    targets = []
+    for case in command.cases:
+        target = find(act, "case", case)
         if target is None:
             return refused(f"there is no case {case}")
         if registry.site_of(act.draft, target.head.owner) != charge.samu:
             return refused(f"{case} is not a case of {charge.samu}")
         if not has_authority(act, target.head):
             return refused(f"{act.site} is not in charge of {case}")
+        targets.append(target)
     after = replace(charge, epoch=charge.epoch + 1)
-    _delegate(act, [target for target in found if target is not None], charge.samu, after.epoch)
+    _delegate(act, targets, charge.samu, after.epoch)
     return _record(act, charge, after, charge.samu, command.reason, command.cases)
 
 

@@ -95,8 +95,10 @@ def accept_opening(draft: Draft, operation: Operation, opening: Opening) -> None
 
 
 def _close(draft: Draft, site: str, incarnation: bytes | None) -> None:
-    stream = load_stream(draft, site, incarnation) if incarnation is not None else None
-    if stream is not None and incarnation is not None and stream.closed_at is None and not stream.drain:
+    if incarnation is None:
+        return
+    stream = _ancestor(draft, site, incarnation)
+    if stream.closed_at is None and not stream.drain:
         closed = Stream(
             stream.last, stream.last, stream.prev, stream.prev_last, stream.drain, stream.released, stream.behind
         )
@@ -151,7 +153,8 @@ def _release_behind(draft: Draft, site: str, stream: Stream, behind: bytes) -> b
 def _ancestor(draft: Draft, site: str, incarnation: bytes | None) -> Stream:
     """A life that another one names as its past. It is registered: an opening waits for its predecessor (rule 6), so
     every chain of them ends at one without, and none is ever forgotten (rule 4)."""
-    stream = load_stream(draft, site, incarnation) if incarnation is not None else None
+    assert incarnation is not None, f"a life of {site} has {incarnation} as its past, where one is looked for in it"
+    stream = load_stream(draft, site, incarnation)
     assert stream is not None, f"a life of {site} names {incarnation!r} as its past, which is not registered"
     return stream
 

@@ -75,7 +75,9 @@ def step(act: Act, target: Target, case: str, status: str, at_ms: int) -> Steppe
     put_mission(act, target, case, after)
     _find(act, target, last, plain(target.authority) if seen else VerdictKind.MERGED)
     current = act.draft.load(keys.current_mission(target.prefix), CURRENT)
-    if current is not None and (current.case, current.n) == (case, run.n):
+    # It has a mission, and the first to begin became the present one, ended or not.
+    assert current is not None, f"{target.id} is at {status} for {case!r} and has no present mission: {current}"
+    if (current.case, current.n) == (case, run.n):
         _show(act, target, new)
     return Stepped(after, run.ended and not last.ended)
 
@@ -101,7 +103,10 @@ def _present_is_over(act: Act, target: Target) -> bool:
     if current is None:
         return True
     mission = load_mission(act, target, current.case)
-    return mission is None or not mission.runs or mission.runs[-1].ended
+    # It became the present one when its run began, and the latest run is always kept.
+    assert mission is not None, f"the present mission of {target.id} is for {current.case!r}, where there is {mission}"
+    assert mission.runs, f"the present mission of {target.id} is {current.n}, of {mission.runs}"
+    return mission.runs[-1].ended
 
 
 def _make_present(act: Act, target: Target, case: str, n: int) -> None:

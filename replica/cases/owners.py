@@ -86,7 +86,8 @@ def _resend(act: Act, target: Target, owner: str) -> None:
         return
     holder = slot.siblings[0]
     created = head.created
-    if created is not None and not act.seen(created.operation, created.index):
+    assert created is not None, f"{target.id} is created again, and was not created: {created}"
+    if not act.seen(created.operation, created.index):
         # Two creations made apart name two owners: neither saw the other.
         outcome = Outcome((*slot.siblings, new), (), VerdictKind.CONFLICT, Rule.OWNER.value, holder.operation)
         if all(held.value != owner for held in slot.siblings):

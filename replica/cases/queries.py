@@ -234,9 +234,13 @@ def stream(records: Records, site_id: str, incarnation: bytes) -> StreamView | N
 def streams(records: Records, site_id: str) -> list[StreamView]:
     """All incarnations of a site, in order of their bytes."""
     prefix = keys.STREAMS + keys.name(site_id) + b"\0"
-    names = [key[len(prefix) :] for key, _ in records.scan(prefix)]
-    found = (stream(records, site_id, name) for name in names if len(name) == 16)
-    return [one for one in found if one is not None]
+    found = []
+    for name in (key[len(prefix) :] for key, _ in records.scan(prefix)):
+        if len(name) == 16:  # a longer one is the hash of what no honest site sends (keys.incarnation)
+            one = stream(records, site_id, name)
+            assert one is not None, f"the stream {name.hex()} of {site_id} is listed, and there is {one}"
+            found.append(one)
+    return found
 
 
 def site(records: Records, site_id: str) -> SiteView | None:

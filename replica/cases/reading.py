@@ -157,7 +157,7 @@ def case_view(draft: Draft, head: Head, applied_index: int, with_linked: bool = 
     """The case, whole; cases joined to it are inside it, one deep."""
     parts = parts_of(draft, "case", head.id)
     shown = _fields("case", parts, applied_index)
-    linked = [draft.load(keys.head("case", other), HEAD) for other in head.linked] if with_linked else []
+    linked = [_named(draft, "case", other) for other in head.linked] if with_linked else []
     return CaseView(
         id=head.id,
         owner=head.owner,
@@ -178,9 +178,16 @@ def case_view(draft: Draft, head: Head, applied_index: int, with_linked: bool = 
         conflicts=_conflicts(shown),
         history=_history(parts, applied_index),
         verdicts=tuple(verdict_view(one, applied_index) for one in parts.judged),
-        linked=tuple(case_view(draft, one, applied_index, False) for one in linked if one is not None),
+        linked=tuple(case_view(draft, one, applied_index, False) for one in linked),
         same_as=head.same_as,
     )
+
+
+def _named(draft: Draft, kind: str, subject: str) -> Head:
+    """A case or request that a case names as its own. It was opened then, and none is ever taken away."""
+    head = draft.load(keys.head(kind, subject), HEAD)
+    assert head is not None, f"the {kind} {subject} is named by a case, and there is {head}"
+    return head
 
 
 def verdict_view(judged: Judged, applied_index: int) -> VerdictView:
@@ -243,8 +250,8 @@ def _by_act_time(step: Step) -> tuple[int, int, int, str]:
 
 
 def _requests(draft: Draft, parts: Parts, applied_index: int) -> tuple[RequestView, ...]:
-    heads = [draft.load(keys.head("request", request), HEAD) for request in parts.requests]
-    return tuple(request_view(draft, head, applied_index) for head in heads if head is not None)
+    heads = [_named(draft, "request", request) for request in parts.requests]
+    return tuple(request_view(draft, head, applied_index) for head in heads)
 
 
 def request_view(draft: Draft, head: Head, applied_index: int) -> RequestView:
@@ -266,6 +273,8 @@ def resource_view(draft: Draft, head: Head, applied_index: int) -> ResourceView:
     parts = parts_of(draft, "resource", head.id)
     shown = _fields("resource", parts, applied_index)
     status, engagement = parts.slots.get("status"), parts.slots.get("engagement")
+    # Nobody proposes a status, and one that was said is only ever replaced.
+    assert status is None or status.siblings, f"the status of {head.id} holds {status}"
     current = draft.load(keys.current_mission(keys.parts("resource", head.id)), CURRENT)
     return ResourceView(
         id=head.id,
@@ -273,7 +282,7 @@ def resource_view(draft: Draft, head: Head, applied_index: int) -> ResourceView:
         charge=charge_view(draft, head),
         incomplete=head.incomplete,
         tentative=head.opened.index > applied_index,
-        status=status.siblings[0].value if status is not None and status.siblings else "",
+        status=status.siblings[0].value if status is not None else "",
         serves=case_of(engagement.siblings[0]) if engagement is not None and engagement.siblings else "",
         fields=shown,
         elements=_elements(parts.elements, applied_index),

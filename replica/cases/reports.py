@@ -153,7 +153,8 @@ def _repeated_in_ring(act: Act, ring: bytes, subject: str, message: bytes) -> Ve
 
 def derived_id(subject: Subject) -> str:
     """The id under which a case is opened that is known only by its sender's number: the standard's own form."""
-    return subject.id or f"{subject.organisation}.{subject.sender_case}"
+    assert not subject.id, f"{subject.id} has an id, and {subject.sender_case!r} is not asked for one"
+    return f"{subject.organisation}.{subject.sender_case}"
 
 
 def known_case(act: Act, subject: Subject) -> str:
@@ -337,7 +338,9 @@ def _document(act: Act, report: Report, fact: Fact) -> None:
     """A content kept unread, with its case; one that names none apart."""
     case = ""
     for subject in report.subjects:
-        case = (known_case(act, subject) or derived_id(subject)) if subject.kind == "case" else subject.case
+        case = known_case(act, subject) if subject.kind == "case" else subject.case
+        # The subjects come before the documents, so the case is known by now, under its derived id at least.
+        assert case or subject.kind != "case", f"{subject.organisation} {subject.sender_case} was opened as {case!r}"
         if case:
             break
     target = open_subject(act, "case", case) if case else None

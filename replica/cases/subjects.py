@@ -121,9 +121,11 @@ def add(act: Act, target: Target, field: Field, key: str, value: str, at_ms: int
 def settle(act: Act, target: Target, field: Field, key: str, slot: Slot, outcome: Outcome) -> VerdictKind:
     """Put an outcome in place: the slot, the history of what was lost, the list of conflicts, the finding."""
     put_slot(act, target, field, key, slot, Slot(outcome.siblings, slot.proposed))
-    winner = outcome.siblings[0] if outcome.siblings else None
+    # Whatever a rule says, something holds after something was said.
+    assert outcome.siblings, f"nothing holds of {field.name} of {target.id} after {outcome}"
+    winner = outcome.siblings[0]
     for held in outcome.lost:
-        if target.kind == "resource" and winner is not None and held.value == winner.value:
+        if target.kind == "resource" and held.value == winner.value:
             continue  # the same description again and again is no history
         is_new = held.operation == act.operation.id
         remember(act, target, field, key, held, outcome.kind, field.rule.value, winner if is_new else None)

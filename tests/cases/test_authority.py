@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from replica.cases import queries
 from replica.cases.authority import TABLE, Permission, PermissionKind, Place, epoch_of, permitted, tag_of
@@ -29,6 +32,7 @@ from replica.cases.commands import (
     TakeOver,
     TransferCase,
 )
+from replica.cases.decisions import timestamp
 from replica.cases.levels import HIGHEST_LEVEL
 from tests.cases.world import (
     APPLIED,
@@ -320,6 +324,20 @@ def test_with_everything_goes_back_what_the_issuer_held_case_by_case() -> None:
     assert (world.case("c1").charge.holder, world.case("c2").charge.holder) == (A, C)
 
 
+def test_a_case_taken_anew_after_everything_was_handed_back_is_its_takers() -> None:
+    """The hand-back ended what the taker held then, not what it takes later."""
+    world, a, b = two_sites()
+    a.do(creation("c1", A))
+    a.do(creation("c2", A))
+    b.do(TakeOver(A, B, 1, "x", ("c1",)))
+    b.do(TakeOver(A, B, 2, "x"))
+    b.do(HandBack(A, "x"))
+    assert world.case("c1").charge.holder == A
+    assert b.do(TakeOver(A, B, 4, "again", ("c1",))).kind is APPLIED
+    assert (world.case("c1").charge.holder, world.case("c2").charge.holder) == (B, A)
+    assert b.do(CloseCase("c1")).kind is APPLIED
+
+
 def test_a_transfer_ends_a_delegation() -> None:
     """The charge of one case was delegated as part of its former owner's work."""
     world, a, b, c = three_sites()
@@ -350,6 +368,31 @@ def test_nonsense_about_charges_is_refused() -> None:
     drain = Site(B, b"\x09" * 16, world)
     world.verdict(drain.numbered(0, Opening(b.incarnation, b.last, None, drain=True)))
     assert drain.do(TakeOver(A, B, 1, "x")).kind is REFUSED
+
+
+def test_a_fenced_process_does_not_take_a_case_for_its_own() -> None:
+    """The named new owner may transfer a case to itself; what comes under a drain is a stranger's, whatever its site
+    (rule 8)."""
+    world, a, b = two_sites()
+    a.do(creation("c1", A))
+    drain = Site(B, b"\x09" * 16, world)
+    world.verdict(drain.numbered(0, Opening(b.incarnation, b.last, None, drain=True)))
+    assert drain.do(TransferCase("c1", B)).kind is PROPOSED
+    assert world.case().owner == A
+    assert b.do(TransferCase("c1", B)).kind is MERGED
+    assert world.case().owner == B
+
+
+def test_a_decision_about_what_does_not_exist_is_let_through_and_refused_when_it_is_applied() -> None:
+    """The table is asked before the rules are: a field nobody knows is nobody's owner, a kind nobody knows nobody's."""
+    world, a, _ = two_sites()
+    a.do(creation("c1", A))
+    colour = DecideConflict("case", "c1", "colour", "", "red")
+    weather = DecideConflict("weather", "c1", "priority", "", "P1")
+    assert (tag_of(colour), tag_of(weather)) == ("decide-conflict", "decide-conflict")
+    for command in (colour, weather):
+        assert permitted(world.records, A, command, True) == Permission(ALLOWED)
+        assert a.do(command).kind is REFUSED
 
 
 def test_chosen_cases_are_handed_back_by_whoever_holds_all_of_them() -> None:
@@ -450,3 +493,27 @@ def test_a_note_about_a_patient_names_the_patient() -> None:
         "operator": {"role": "MEDECIN"},
         "patientId": "p1",
     }
+
+
+@given(st.integers(-62135596800, 253402300799))
+def test_a_note_is_dated_as_the_calendar_has_it(seconds: int) -> None:
+    """Every day of the years 1 to 9999, leap days and the months before March among them; without the library whose
+    answer it is compared with."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    assert timestamp(1000 * seconds) == moment.isoformat()
+
+
+@pytest.mark.parametrize(
+    ("ms", "written"),
+    [
+        (1_709_164_799_999, "2024-02-28T23:59:59+00:00"),
+        (1_709_164_800_000, "2024-02-29T00:00:00+00:00"),
+        (1_709_251_200_000, "2024-03-01T00:00:00+00:00"),
+        (1_735_689_599_999, "2024-12-31T23:59:59+00:00"),
+        (1_735_689_600_000, "2025-01-01T00:00:00+00:00"),
+        (-(10**18), "0001-01-01T00:00:00+00:00"),
+        (10**18, "9999-12-31T23:59:59+00:00"),
+    ],
+)
+def test_the_edges_of_the_calendar_are_dated_right(ms: int, written: str) -> None:
+    assert timestamp(ms) == written

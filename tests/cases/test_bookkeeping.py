@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from replica.cases import digest, keys, queries
-from replica.cases.commands import AddNote, ChangePriority, Fact, Opening, RegisterOrganisation, TransferCase
+from replica.cases.commands import AddNote, ChangePriority, Fact, Opening, RegisterOrganisation, Subject, TransferCase
 from replica.cases.draft import Draft
 from replica.cases.gate import RELEASED_AT_ONCE
 from replica.cases.machine import apply, apply_tentative
@@ -14,6 +14,7 @@ from replica.cases.records import Empty, Layer, Overlay
 from replica.cases.state import ELEMENT, NUMBER
 from tests.cases.world import (
     APPLIED,
+    DUPLICATE,
     MERGED,
     REFUSED,
     A,
@@ -24,6 +25,7 @@ from tests.cases.world import (
     creation,
     field_of,
     proposals,
+    report,
     status,
     two_sites,
     update,
@@ -89,6 +91,21 @@ def test_letting_go_is_done_in_portions() -> None:
     assert kept(world) == 10 + 1
     b.do(ChangePriority("c9", "P1"))
     assert kept(world) == 2
+
+
+def test_an_earlier_lifes_verdicts_are_let_go_in_portions_too() -> None:
+    """The life before is not done with before all of them are gone."""
+    world, _, b = two_sites()
+    count = RELEASED_AT_ONCE + 10
+    world.agree(*[b.operation(ChangePriority("c9", "P1")) for _ in range(count)])
+    second = Site(B, b"\x08" * 16, world)
+    assert world.verdict(second.numbered(0, Opening(b.incarnation, b.last, b.incarnation))).kind is APPLIED
+    second.have = 1
+    left = []
+    for n in range(3):
+        second.do(creation(f"c{n}", B))
+        left.append(kept(world))
+    assert left == [10, 0, 0]
 
 
 def test_a_site_cannot_let_go_of_what_is_not_decided() -> None:
@@ -267,6 +284,16 @@ def test_changed_subjects_of_an_entry() -> None:
     assert queries.changed_subjects(world.records, effects) == (("case", "c1"), ("resource", "r1"))
 
 
+def test_a_message_about_a_vehicle_without_a_name_changes_that_vehicle_alone() -> None:
+    """Where its message is remembered is no resource that anybody could read."""
+    world, a, _ = two_sites()
+    nameless = Subject("resource", "", (Fact("name", "VSAV"),))
+    effects = world.agree(a.operation(report(nameless, message="m")))
+    assert queries.changed_subjects(world.records, effects) == (("resource", ".placeholder.m.1"),)
+    assert a.do(report(nameless, message="m")).kind is DUPLICATE
+    world.check()
+
+
 def test_streams_of_a_site() -> None:
     """What the state knows of each life of a site."""
     world, a, _ = two_sites()
@@ -279,6 +306,24 @@ def test_streams_of_a_site() -> None:
     assert queries.last_number(world.records, A, a.incarnation) == 1
     assert queries.last_number(world.records, A, b"?") == -1
     assert queries.stream(world.records, A, b"?") is None
+
+
+def test_a_life_whose_name_no_honest_site_would_have_is_not_listed() -> None:
+    """It is kept under a hash, from which nobody could name it again."""
+    world, a, _ = two_sites()
+    odd = Site(A, b"short", world)
+    assert world.verdict(odd.numbered(0, Opening(a.incarnation, 0, a.incarnation))).kind is APPLIED
+    assert [one.incarnation for one in queries.streams(world.records, A)] == [a.incarnation]
+    found = queries.stream(world.records, A, b"short")
+    assert found is not None
+    assert found.current
+
+
+def test_a_name_that_looks_like_a_hash_is_hashed_itself() -> None:
+    """Else somebody could choose the name that another's key is."""
+    hashed = keys.name("x" * 5000)
+    assert hashed.startswith(b"#")
+    assert keys.name(hashed.decode()) != hashed
 
 
 def test_nothing_is_there_of_what_nobody_named() -> None:
@@ -337,10 +382,11 @@ def test_a_draft_reads_as_the_state_it_will_be() -> None:
     draft.put(b"oa", 7)
     draft.put(b"ob", None)
     draft.put(b"od", 8)
+    draft.put(b"pa", 9)
     after = Overlay(base)
     after.update(dict(draft.finish(with_digest=False)))
     assert [draft.get(key) for key in (b"oa", b"ob", b"oc", b"od")] == [b"\x07", None, b"\x03", b"\x08"]
-    assert list(draft.scan(b"o")) == list(after.scan(b"o"))
+    assert list(draft.scan(b"o")) == list(after.scan(b"o")) == [(b"oa", b"\x07"), (b"oc", b"\x03"), (b"od", b"\x08")]
     assert (draft.has(b"ob"), draft.has(b"oc"), draft.has(b"oe")) == (False, True, False)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from replica.cases import queries
+from replica.cases import keys, queries
 from replica.cases.commands import (
     CloseCase,
     DecideConflict,
@@ -13,6 +13,7 @@ from replica.cases.commands import (
     Subject,
     TransferCase,
 )
+from replica.cases.state import NAMES
 from tests.cases.world import (
     APPLIED,
     CONFLICT,
@@ -63,6 +64,25 @@ def test_what_an_update_said_holds_against_a_creation_it_has_overtaken() -> None
     assert not view.incomplete
     site.do(update("c1", Fact("priority", "P2")))
     assert values(world.case(), "priority") == ["P2"]
+
+
+def test_a_creation_that_says_what_an_update_has_said_already_is_no_loss() -> None:
+    """Nothing was overtaken: both say P0, and there is no history of one word."""
+    world, site, _ = two_sites()
+    site.do(update("c1", Fact("priority", "P0")))
+    completed = site.do(creation("c1", A, Fact("priority", "P0")))
+    assert "overtaken" not in [one.rule for one in completed.findings]
+    assert values(world.case(), "priority") == ["P0"]
+
+
+def test_a_creation_made_apart_from_an_update_is_no_older_word() -> None:
+    """Its author had not seen the update: neither is the other's past, so both stay for a person (rule 11)."""
+    world, a, b = two_sites()
+    made = a.operation(creation("c1", A, Fact("priority", "P2")))
+    b.do(update("c1", Fact("priority", "P1"), sender=B))
+    verdict = world.verdict(made)
+    assert [(one.field, one.kind) for one in verdict.findings if one.field == "priority"] == [("priority", CONFLICT)]
+    assert values(world.case(), "priority") == ["P1", "P2"]
 
 
 def test_an_update_of_an_unknown_case_opens_it_incomplete_and_its_creation_completes_it() -> None:
@@ -227,6 +247,35 @@ def test_a_stranger_only_proposes_that_the_owner_has_closed_it() -> None:
     assert proposals(world.case(), "status", A) == []
 
 
+def test_a_proposed_closing_is_accepted_where_the_owner_has_said_no_status_yet() -> None:
+    """There is nothing to go back from."""
+    world, a, b = two_sites()
+    a.do(creation("c1", A))
+    assert b.do(CloseCase("c1")).kind is PROPOSED
+    assert values(world.case(), "status", A) == []
+    assert a.do(DecideConflict("case", "c1", "status", A, "CLOTURE")).kind is APPLIED
+    assert (world.case().status, proposals(world.case(), "status", A)) == ("CLOTURE", [])
+
+
+def test_an_owner_who_declines_a_reopening_may_go_further_instead() -> None:
+    """The answer to a proposal is a decision: the case stays closed, and the reopening is history."""
+    world, a, b = two_sites()
+    a.do(creation("c1", A, Fact("status", "CLOTURE", A)))
+    assert b.do(ReopenCase("c1")).kind is PROPOSED
+    assert a.do(DecideConflict("case", "c1", "status", A, "CLASSE")).kind is APPLIED
+    assert (world.case().status, world.case().open, proposals(world.case(), "status", A)) == ("CLASSE", False, [])
+    assert "ACTIF" in past(world.case(), "status")
+
+
+def test_an_organisation_that_the_registry_names_by_itself_is_that_organisation() -> None:
+    """So a site may serve a fire service under the name it has: the entry is no other name to look for."""
+    world, a, _ = two_sites()
+    a.do(RegisterOrganisation(FIRE, FIRE, A))
+    a.do(creation("c1", FIRE, Fact("status", "ACTIF", FIRE)))
+    case = world.case()
+    assert (case.charge.holder, case.status, values(case, "status", FIRE)) == (A, "ACTIF", ["ACTIF"])
+
+
 def test_closing_and_reopening_are_explicit_and_the_owners() -> None:
     """Re-opening is an explicit command; anybody else's closing or re-opening is proposed."""
     world, a, b = two_sites()
@@ -298,6 +347,16 @@ def test_messages_without_a_case_are_remembered_by_their_resource_and_bounded() 
     assert len(list(world.records.scan(b"rr1\0"))) == size
 
 
+def test_messages_without_an_id_are_each_a_message() -> None:
+    """What cannot be recognised is not taken for what was said before."""
+    world, a, _ = two_sites()
+    a.do(creation("c1", A))
+    for text in ("one", "two"):
+        said = Report("", "RS-EDA-MAJ", A, (Subject("case", "c1", (Fact("freetext", text),)),))
+        assert a.do(said).kind is APPLIED
+    assert [one.value.value for one in world.case().elements] == ["one", "two"]
+
+
 # --- known by the sender's number only; documents ---
 
 
@@ -337,6 +396,102 @@ def test_a_joined_case_that_is_created_after_all_is_a_case_of_its_own() -> None:
     a.do(creation(f"{A}.N1", A))
     assert queries.list_cases(world.records) == ["c1", f"{A}.N1"]
     assert (world.case("c1").linked, world.case(f"{A}.N1").same_as) == ((), "")
+
+
+def test_of_two_joined_cases_the_one_that_is_created_after_all_leaves_alone() -> None:
+    """A case may carry several numbers; the others stay inside it."""
+    world, a, _ = two_sites()
+    for number in ("N1", "N2"):
+        a.do(rpis(number, A, "{}"))
+    a.do(creation("c1", A, Fact("sender_case", "N1", A), Fact("sender_case", "N2", A)))
+    assert [one.id for one in world.case().linked] == [f"{A}.N1", f"{A}.N2"]
+    a.do(creation(f"{A}.N1", A))
+    assert [one.id for one in world.case().linked] == [f"{A}.N2"]
+    assert queries.list_cases(world.records) == ["c1", f"{A}.N1"]
+
+
+def test_a_case_that_was_created_under_its_derived_id_is_not_hidden_in_another_with_its_number() -> None:
+    """Only one that is known by nothing but the number is the same case."""
+    world, a, _ = two_sites()
+    a.do(creation(f"{A}.N1", A, Fact("sender_case", "N1", A)))
+    a.do(creation("c1", A, Fact("sender_case", "N1", A)))
+    assert queries.list_cases(world.records) == ["c1", f"{A}.N1"]
+    assert queries.find_case(world.records, A, "N1") == f"{A}.N1"
+
+
+def test_a_number_without_an_organisation_is_the_senders() -> None:
+    """A message that gives its own number need not say whose it is."""
+    world, a, _ = two_sites()
+    a.do(creation("c1", A, Fact("sender_case", "N1")))
+    assert queries.find_case(world.records, A, "N1") == "c1"
+
+
+def test_a_case_that_is_joined_already_is_not_joined_to_a_second_one() -> None:
+    """Its number leads there by another name of the organisation, which the registry has given to another meanwhile."""
+    world, a, _ = two_sites()
+    a.do(RegisterOrganisation("samu44", A))
+    a.do(rpis("N1", "samu44", "{}"))
+    a.do(RegisterOrganisation("samu44", B))
+    a.do(creation("c1", A, Fact("sender_case", "N1", "samu44")))
+    a.do(RegisterOrganisation("samu44", A))
+    a.do(creation("c2", A, Fact("sender_case", "N1", "samu44")))
+    assert world.case("samu44.N1").same_as == "c1"
+    assert ([one.id for one in world.case("c1").linked], world.case("c2").linked) == (["samu44.N1"], ())
+    world.check()
+
+
+def test_a_number_whose_first_case_turns_out_to_be_another_still_leads_to_the_rest() -> None:
+    """Under the organisation's own name a second case had the number too: it stays indexed, behind the one the first
+    belongs to."""
+    world, a, _ = two_sites()
+    a.do(RegisterOrganisation("samu44", A))
+    a.do(rpis("N1", "samu44", "{}"))
+    a.do(creation("c1", A, Fact("sender_case", "N1", A)))
+    a.do(creation("c2", A, Fact("sender_case", "N1", "samu44")))
+    assert [one.id for one in world.case("c2").linked] == ["samu44.N1"]
+    found = NAMES.decode(world.records.get(keys.sender_case(A, "N1")) or b"")
+    assert found == ("c2", "samu44.N1", "c1")
+
+
+def test_an_id_that_reads_as_two_numbers_leads_to_the_case_it_was_joined_to() -> None:
+    """A name may have dots, and so may a number; the derived id does not say where one ends."""
+    world, a, _ = two_sites()
+    a.do(rpis("N1.7", A, "{}"))
+    a.do(creation("c1", A, Fact("sender_case", "N1.7", A)))
+    assert queries.find_case(world.records, A, "N1.7") == "c1"
+    assert queries.find_case(world.records, f"{A}.N1", "7") == "c1"
+
+
+def test_a_free_text_with_a_key_is_another_than_one_without() -> None:
+    """An element of a union is its key and its content, whether the field has keys or not."""
+    world, a, _ = two_sites()
+    said = (Fact("freetext", "x"), Fact("freetext", "x", "k"), Fact("freetext", "x", "k"))
+    assert a.do(creation("c1", A, *said)).kind is APPLIED
+    assert [(one.key, one.value.value) for one in world.case().elements] == [("", "x"), ("k", "x")]
+
+
+# --- lists ---
+
+
+def test_cases_and_vehicles_are_listed_by_owner_state_and_status() -> None:
+    """Each question narrows the list; together they are asked of the same case."""
+    world, a, b = two_sites()
+    a.do(creation("c1", A, Fact("status", "ACTIF", A)))
+    a.do(creation("c2", A, Fact("status", "CLOTURE", A)))
+    b.do(creation("c3", B, Fact("status", "ACTIF", B)))
+    a.do(vehicle("r1", A))
+    b.do(vehicle("r2", B))
+    records = world.records
+    assert queries.list_cases(records) == ["c1", "c2", "c3"]
+    assert queries.list_cases(records, owner=A) == ["c1", "c2"]
+    assert queries.list_cases(records, open=True) == ["c1", "c3"]
+    assert queries.list_cases(records, open=False) == ["c2"]
+    assert queries.list_cases(records, status="ACTIF") == ["c1", "c3"]
+    assert queries.list_cases(records, owner=A, open=True, status="ACTIF") == ["c1"]
+    assert queries.list_cases(records, owner=A, open=False, status="ACTIF") == []
+    assert queries.list_resources(records) == ["r1", "r2"]
+    assert queries.list_resources(records, owner=B) == ["r2"]
+    assert (queries.owner_of(records, "c3"), queries.owner_of(records, "c9")) == (B, "")
 
 
 def test_a_case_whose_id_is_the_derived_one_is_that_case() -> None:
@@ -404,6 +559,24 @@ def test_of_transfers_that_overtook_the_creation_the_creators_own_comes_true() -
     assert c.do(creation("c1", A)).kind is MERGED
     assert world.case().owner == FIRE
     assert proposals(world.case(), "owner") == ["elsewhere"]
+
+
+def test_a_transfer_that_overtook_the_creation_of_a_case_that_is_nobodys_stays_proposed() -> None:
+    """Nobody of ours created it, so nobody's proposal comes true by that."""
+    world, a, b = two_sites()
+    assert a.do(update("c1", Fact("owner", B))).kind is PROPOSED
+    b.do(creation("c1", FIRE))
+    assert (world.case().owner, proposals(world.case(), "owner")) == (FIRE, [B])
+
+
+def test_of_a_case_nobody_has_created_anybody_may_accept_a_proposed_owner() -> None:
+    """It is nobody's, so nobody's say is limited by another's."""
+    world, a, b = two_sites()
+    assert a.do(update("c1", Fact("owner", B))).kind is PROPOSED
+    assert world.case().owner == ""
+    assert b.do(DecideConflict("case", "c1", "owner", "", B)).kind is MERGED
+    assert (world.case().owner, proposals(world.case(), "owner"), world.case().incomplete) == (B, [], True)
+    world.check()
 
 
 def test_a_third_creation_apart_that_names_an_owner_of_the_conflict_adds_nothing() -> None:

@@ -185,6 +185,18 @@ def test_a_drain_is_never_current_and_always_a_strangers() -> None:
     assert not restored(world)
 
 
+def test_a_life_that_follows_on_a_drain_does_not_close_it() -> None:
+    """Rule 8: what is drained is taken to its end, whatever else the site's stores do meanwhile."""
+    world, a, _ = two_sites()
+    second, drain, third = again(a, 8), again(a, 9), again(a, 10)
+    world.verdict(second.numbered(0, opening(second, a, 0, a)))
+    world.verdict(drain.numbered(0, opening(drain, a, 0, None, drain=True)))
+    world.verdict(third.numbered(0, opening(third, drain, 0, second)))
+    assert world.held(second.operation(NOTHING)) == "closed"
+    assert drain.do(NOTHING).kind is REFUSED
+    assert third.do(creation()).kind is APPLIED
+
+
 def test_the_view_takes_own_openings_and_own_closed_records() -> None:
     """Rule 14: in the working view they count as accepted, in order."""
     world, a, _ = two_sites()

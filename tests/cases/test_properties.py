@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from replica.cases import queries
 from replica.cases.commands import AddNote, ChangePriority, DecideConflict, Fact, Opening, Payload, Report, Subject
+from replica.cases.fields import CASE_STATUSES, PRIORITIES, Rule
 from replica.cases.machine import apply, apply_tentative
-from replica.cases.merge import SEVERITY
+from replica.cases.merge import RULES, SEVERITY, by_log
 from replica.cases.operations import Batch, HybridTime, Operation, OperationId
 from replica.cases.records import Empty, Overlay
-from replica.cases.state import CONFLICT
+from replica.cases.state import CONFLICT, Held
 from replica.cases.verdicts import VerdictKind
 from tests.cases.histories import CASES, VEHICLES, Played, Step, histories, payloads, play, told
 from tests.cases.world import FIRE, NOON, A, B, C, creation, three_sites, update
@@ -184,6 +185,42 @@ def test_what_was_said_holds_or_is_in_the_history_or_was_told(history: list[Step
         where = [value.operation for field in view.fields for value in field.values]
         where += [past.value.operation for past in view.history]
         assert str(operation.id) in where
+
+
+WORDS = {Rule.MORE_SEVERE: PRIORITIES, Rule.FURTHEST: CASE_STATUSES}
+"""Rules that go by an order of words; the others take any."""
+
+
+@many
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 3), st.booleans()), min_size=1, max_size=6)
+)
+@example([(0, 1, 1, False), (1, 2, 2, False), (2, 3, 3, False), (0, 0, 0, False)])
+def test_whatever_a_rule_decides_each_value_holds_stands_beside_or_is_let_go(
+    said: list[tuple[int, int, int, bool]],
+) -> None:
+    """Never dropped, never doubled, however many stood there, seen or not; what is let go is in the history then."""
+    for rule, merge in RULES.items():
+        words = WORDS.get(rule, ("a", "b", "c"))
+        *before, new = (
+            Held(
+                words[word],
+                OperationId(A, bytes(16), place),
+                place,
+                NOON,
+                HybridTime(NOON + clock),
+                NOON,
+                NOON + own,
+                "someone",
+                True,
+            )
+            for place, (word, clock, own, _) in enumerate(said)
+        )
+        seen = tuple(held for held, (*_, was_seen) in zip(before, said, strict=False) if was_seen)
+        unseen = tuple(held for held in before if held not in seen)
+        outcome = merge(seen, unseen, new)
+        assert outcome.siblings
+        assert sorted((*outcome.siblings, *outcome.lost), key=by_log) == [*before, new], rule
 
 
 @many

@@ -82,6 +82,15 @@ def test_a_stranger_cannot_make_a_vehicle_his_by_describing_it() -> None:
     assert (world.resource().charge.holder, proposals(world.resource(), "organisation")) == (B, [])
 
 
+def test_what_is_only_proposed_of_a_vehicle_does_not_hold() -> None:
+    """A reader who asks for the value gets none, and finds the proposal beside."""
+    world, a, b = two_sites()
+    a.do(about(f"{A}.resource.V1", "", Fact("name", "VSAV")))
+    assert b.do(about(f"{A}.resource.V1", "", Fact("organisation", B))).kind is PROPOSED
+    view = world.resource(f"{A}.resource.V1")
+    assert (view.value("organisation"), proposals(view, "organisation"), view.owner) == (None, [B], A)
+
+
 def test_a_message_that_only_names_an_organisation_beside_moves_nothing_of_a_strangers() -> None:
     """`Subject.organisation` counts for who may say so, and where nobody is known."""
     world, _, b = ready()
@@ -108,6 +117,14 @@ def test_a_vehicle_without_an_id_is_a_placeholder_of_case_message_and_number() -
     nameless = Subject("resource", "", (Fact("name", "VSAV"),), case="c1")
     a.do(report(nameless, nameless, message="m"))
     assert states(world, "c1") == {"c1.placeholder.m.1": "engaged", "c1.placeholder.m.2": "engaged"}
+
+
+def test_a_request_without_an_id_is_known_by_case_message_and_number() -> None:
+    """As a vehicle without one: two in a message are two."""
+    world, a, _ = ready()
+    nameless = Subject("request", "", (Fact("details", "{}"),), case="c1", creates=True)
+    a.do(report(nameless, nameless, message="m"))
+    assert [one.id for one in world.case("c1").requests] == ["c1.request.m.1", "c1.request.m.2"]
 
 
 def test_availability_nobody_stated_is_legal_and_the_latest_word_holds() -> None:
@@ -352,6 +369,33 @@ def test_a_mission_number_said_later_is_added() -> None:
     a.do(EngageResource("r1", "c1"))
     a.do(about("r1", "c1", Fact("engagement", '{"caseId":"c1","missionId":"M7"}')))
     assert values(world.resource(), "engagement") == ['{"case":"c1","mission":"M7"}']
+
+
+def test_of_a_double_engagement_only_the_one_that_is_spoken_of_is_told_more() -> None:
+    """A mission's number belongs to one case, and the other stands as it was said."""
+    world, a, b = ready()
+    accepted(a, b)
+    one, two = a.operation(EngageResource("r1", "c1")), b.operation(sent())
+    world.verdict(one)
+    assert world.verdict(two).kind is CONFLICT
+    a.do(about("r1", "c2", Fact("engagement", '{"caseId":"c2","missionId":"M7"}')))
+    assert values(world.resource(), "engagement") == ['{"case":"c1"}', '{"case":"c2","mission":"M7"}']
+    assert world.resource().conflicts == ("engagement",)
+
+
+def test_an_engagement_that_names_no_case_is_to_the_one_its_message_is_about() -> None:
+    """In our words, in the standard's, or in none at all; without any case it says nothing."""
+    for said, held in (
+        ('{"missionId":"M7"}', '{"case":"c1","mission":"M7"}'),
+        ('{"patientId":"p"}', '{"case":"c1","patient":"p"}'),
+        ("", '{"case":"c1"}'),
+    ):
+        world, a, _ = ready()
+        a.do(about("r1", "c1", Fact("engagement", said)))
+        assert values(world.resource(), "engagement") == [held], said
+        world, a, _ = ready()
+        assert a.do(about("r1", "", Fact("engagement", said))).kind is APPLIED
+        assert (world.resource().serves, values(world.resource(), "engagement")) == ("", []), said
 
 
 def test_release_is_the_owners_command_and_a_strangers_is_proposed() -> None:
