@@ -407,6 +407,7 @@ def test_chosen_cases_are_handed_back_by_whoever_holds_all_of_them() -> None:
         refused = permitted(world.records, B, HandBack(A, "x", cases), True)
         assert (refused.kind, refused.reason) == (NO, f"{holder} is in charge"), cases
     assert permitted(world.records, B, HandBack(A, "x", ("c1",)), False).reason == "cut off"
+    assert permitted(world.records, B, HandBack(FIRE, "x"), True).kind is NO
 
 
 # --- registry ---

@@ -85,6 +85,21 @@ def test_a_creation_made_apart_from_an_update_is_no_older_word() -> None:
     assert values(world.case(), "priority") == ["P1", "P2"]
 
 
+def test_a_creation_that_has_seen_one_of_two_updates_made_apart_goes_beside_the_other() -> None:
+    """What it had before it is its own past to replace; what it had not stays (rule 11)."""
+    world, a, b, c = three_sites()
+    a.cut()
+    b.cut()
+    b.do(update("c1", Fact("priority", "P0"), sender=B))
+    a.seen = world.index
+    c.seen = world.index - 1
+    assert c.do(update("c1", Fact("priority", "P3"), sender=C)).kind is CONFLICT
+    assert values(world.case(), "priority") == ["P0", "P3"]
+    a.do(creation("c1", A, Fact("priority", "P1")))
+    assert values(world.case(), "priority") == ["P1", "P3"]
+    assert past(world.case(), "priority") == ["P0"]
+
+
 def test_an_update_of_an_unknown_case_opens_it_incomplete_and_its_creation_completes_it() -> None:
     """Messages overtake each other, and an emergency's data is never thrown away."""
     world, a, _ = two_sites()
@@ -274,6 +289,8 @@ def test_an_organisation_that_the_registry_names_by_itself_is_that_organisation(
     a.do(creation("c1", FIRE, Fact("status", "ACTIF", FIRE)))
     case = world.case()
     assert (case.charge.holder, case.status, values(case, "status", FIRE)) == (A, "ACTIF", ["ACTIF"])
+    a.do(RegisterOrganisation(FIRE, FIRE))
+    assert (queries.site_of(world.records, FIRE), world.case().charge.holder) == ("", "")
 
 
 def test_closing_and_reopening_are_explicit_and_the_owners() -> None:

@@ -127,6 +127,17 @@ def test_an_opening_waits_for_what_its_store_says_came_before() -> None:
     assert world.verdict(open_it).kind is APPLIED
 
 
+def test_an_opening_does_not_wait_for_what_a_closed_life_will_never_bring() -> None:
+    """Rule 6: another life has closed the predecessor before its last records came; they come under a drain now."""
+    world, a, _ = two_sites()
+    a.last = 3
+    second, third = again(a, 8), again(a, 9)
+    world.verdict(second.numbered(0, opening(second, a, 0, a)))
+    assert world.held(a.numbered(1, NOTHING)) == "closed"
+    assert world.verdict(third.numbered(0, opening(third, a, 3, second))).kind is APPLIED
+    assert restored(world)
+
+
 def test_an_opening_whose_predecessor_is_on_its_way_is_a_gap_and_not_stale() -> None:
     """Rule 6 asks for the predecessor before it compares `replaces`."""
     world, a, _ = two_sites()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from replica.raft.events import ChangeRequested, LearnerCompared, PeerLost, SnapshotArrived
+from replica.raft.events import ChangeRequested, LearnerCompared, PeerFound, PeerLost, SnapshotArrived
 from replica.raft.memberships import decode_membership, encode_membership
 from replica.raft.messages import (
     Append,
@@ -158,12 +158,14 @@ def test_a_farewell_lasts_until_the_removed_node_holds_the_entry_that_removes_it
     node = leader()
     node.settle(change(node, of(1, 2)))
     node.settle(acknowledge(node, 2, 3))
-    sent_to_3 = [one for one in node.settle(acknowledge(node, 2)) if one.to == 3]
+    node.settle(acknowledge(node, 2))
     assert node.raft.membership == of(1, 2)
     assert node.raft.commit_index == node.raft.last_index
     node.settle(acknowledge(node, 2, 3, match=node.raft.last_index - 1))
+    (told,) = [one for one in node.settle(node.step(PeerFound(node.now_ms, 3))) if isinstance(one, Append)]
+    assert (told.entries[-1].index, told.commit) == (node.raft.last_index, node.raft.last_index)
     for _ in range(3):
-        sent_to_3 += [one for one in node.settle(node.wait(50)) if one.to == 3]
+        node.settle(node.wait(50))
         node.settle(acknowledge(node, 2))
     assert [view.peer for view in node.raft.progress] == [2, 3]
     node.settle(acknowledge(node, 3))
