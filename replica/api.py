@@ -134,9 +134,7 @@ class Node:
 
         Raises NotAvailable where that cannot be had within `budget_ms` (cut off: at once), Overloaded: surely not read.
         """
-        if consistency == "local":
-            return self._seen(Read(self._service.case(case_id), self._service.freshness()))
-        return self._when_held(self._service.case, case_id, consistency, budget_ms, after_index)
+        return self._read(lambda held: self._service.case(case_id, held), None, consistency, budget_ms, after_index)
 
     @overload
     def read_resource(self, resource_id: str, consistency: Literal["local"] = "local") -> Read[ResourceView | None]: ...
@@ -152,31 +150,108 @@ class Node:
         after_index: int = 0,
     ) -> Read[ResourceView | None] | Awaitable[Read[ResourceView | None]]:
         """A resource, whole; otherwise as `read_case`."""
+        return self._read(
+            lambda held: self._service.resource(resource_id, held), None, consistency, budget_ms, after_index
+        )
+
+    @overload
+    def cases(
+        self,
+        owner: str | None = None,
+        open: bool | None = None,
+        consistency: Literal["local"] = "local",
+    ) -> Read[tuple[CaseView, ...]]: ...
+    @overload
+    def cases(
+        self,
+        owner: str | None = None,
+        open: bool | None = None,
+        *,
+        consistency: Waits,
+        budget_ms: int = ...,
+        after_index: int = ...,
+    ) -> Awaitable[Read[tuple[CaseView, ...]]]: ...
+    def cases(
+        self,
+        owner: str | None = None,
+        open: bool | None = None,  # noqa: A002
+        consistency: Consistency = "local",
+        budget_ms: int = DEFAULT_BUDGET_MS,
+        after_index: int = 0,
+    ) -> Read[tuple[CaseView, ...]] | Awaitable[Read[tuple[CaseView, ...]]]:
+        """Cases, of one owner or all, open, closed or both; otherwise as `read_case`."""
+        return self._read(
+            lambda held: tuple(self._service.cases(owner, open, held)), owner, consistency, budget_ms, after_index
+        )
+
+    @overload
+    def resources(
+        self, owner: str | None = None, consistency: Literal["local"] = "local"
+    ) -> Read[tuple[ResourceView, ...]]: ...
+    @overload
+    def resources(
+        self, owner: str | None = None, *, consistency: Waits, budget_ms: int = ..., after_index: int = ...
+    ) -> Awaitable[Read[tuple[ResourceView, ...]]]: ...
+    def resources(
+        self,
+        owner: str | None = None,
+        consistency: Consistency = "local",
+        budget_ms: int = DEFAULT_BUDGET_MS,
+        after_index: int = 0,
+    ) -> Read[tuple[ResourceView, ...]] | Awaitable[Read[tuple[ResourceView, ...]]]:
+        """Resources, of one organisation or all; otherwise as `read_case`."""
+        return self._read(
+            lambda held: tuple(self._service.resources(owner, held)), owner, consistency, budget_ms, after_index
+        )
+
+    @overload
+    def conflicts(
+        self, owner: str | None = None, consistency: Literal["local"] = "local"
+    ) -> Read[tuple[ConflictView, ...]]: ...
+    @overload
+    def conflicts(
+        self, owner: str | None = None, *, consistency: Waits, budget_ms: int = ..., after_index: int = ...
+    ) -> Awaitable[Read[tuple[ConflictView, ...]]]: ...
+    def conflicts(
+        self,
+        owner: str | None = None,
+        consistency: Consistency = "local",
+        budget_ms: int = DEFAULT_BUDGET_MS,
+        after_index: int = 0,
+    ) -> Read[tuple[ConflictView, ...]] | Awaitable[Read[tuple[ConflictView, ...]]]:
+        """The conflicts that wait for a person; otherwise as `read_case`."""
+        return self._read(
+            lambda held: tuple(self._service.conflicts(owner, held)), owner, consistency, budget_ms, after_index
+        )
+
+    def _read(
+        self,
+        look: Callable[[Records | None], T],
+        owner: str | None,
+        consistency: Consistency,
+        budget_ms: int,
+        after_index: int,
+    ) -> Read[T] | Awaitable[Read[T]]:
         if consistency == "local":
-            return self._seen(Read(self._service.resource(resource_id), self._service.freshness()))
-        return self._when_held(self._service.resource, resource_id, consistency, budget_ms, after_index)
+            return self._seen(look(None), owner)
+        return self._when_held(look, owner, consistency, budget_ms, after_index)
 
     async def _when_held(
-        self, look: Callable[[str, Records], T], name: str, consistency: str, budget_ms: int, after_index: int
+        self,
+        look: Callable[[Records | None], T],
+        owner: str | None,
+        consistency: Waits,
+        budget_ms: int,
+        after_index: int,
     ) -> Read[T]:
         held = await self._service.hold(consistency, max(after_index, self._session_index), budget_ms)
-        return self._seen(Read(look(name, held), self._service.freshness()))
+        return self._seen(look(held), owner)
 
-    def _seen(self, read: Read[T]) -> Read[T]:
+    def _seen(self, value: T, owner: str | None) -> Read[T]:
+        """What was just read, with its freshness; this object's session is never older from now on."""
+        read = Read(value, self._service.freshness(owner))
         self._session_index = max(self._session_index, read.freshness.index)
         return read
-
-    def cases(self, owner: str | None = None, open: bool | None = None) -> Read[tuple[CaseView, ...]]:  # noqa: A002
-        """Cases, of one owner or all, open, closed or both."""
-        return Read(tuple(self._service.cases(owner, open)), self._service.freshness(owner))
-
-    def resources(self, owner: str | None = None) -> Read[tuple[ResourceView, ...]]:
-        """Resources, of one organisation or all."""
-        return Read(tuple(self._service.resources(owner)), self._service.freshness(owner))
-
-    def conflicts(self, owner: str | None = None) -> Read[tuple[ConflictView, ...]]:
-        """The conflicts that wait for a person."""
-        return Read(tuple(self._service.conflicts(owner)), self._service.freshness(owner))
 
     def changes(self, since: int | None = None) -> Changes:
         """What is agreed from now on, or after index `since`, entry by entry.

@@ -10,27 +10,29 @@ import getpass
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
 import cyclopts
 import trio
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from rich.console import Console
 from rich.text import Text
 
 from replica.admin import members
 from replica.admin import show as tables
-from replica.admin.ask import read_command, stopped_node
+from replica.admin.ask import StoppedNode, read_command, stopped_node
 from replica.admin.founding import found_anew
 from replica.admin.serve import serve
-from replica.api import open_site, open_zone
-from replica.config import load_site, load_zone
+from replica.api import Consistency, open_site, open_zone
+from replica.config import ZoneConfig, load_site, load_zone
 from replica.demo.command import demo as run_demo
 from replica.errors import ConfigError, InvalidMessage, NotAvailable, ReplicaError
 from replica.runtime.client import Client, open_client
 from replica.telemetry import log_to_stderr
 from replica.version import __version__
+from replica.wire.client import DEFAULT_BUDGET_MS
 
 app = cyclopts.App(
     name="replica",
@@ -48,6 +50,22 @@ Data = Annotated[Path | None, Parameter(name="--data", help="data folder of a st
 Json = Annotated[
     Path | None,
     Parameter(name="--json", allow_leading_hyphen=True, help="write the whole answer there as JSON (- for stdout)"),
+]
+Wanted = Annotated[
+    Consistency,
+    Parameter(
+        name="--consistency",
+        help="local: what this node knows now. session: never older than what the asker has seen, so as local for one "
+        "command. linearizable: all that was agreed anywhere before, confirmed by a quorum, nothing tentative",
+    ),
+]
+BudgetMs = Annotated[
+    int,
+    Parameter(
+        name="--budget-ms",
+        help="how long to wait for an answer of that consistency",
+        validator=validators.Number(gte=0, lte=3_600_000),
+    ),
 ]
 Owner = Annotated[str, Parameter(name="--owner", help="only those of this organisation")]
 NewZoneText = Annotated[str, Parameter(name="ZONE", help="NUMBER:NAME@HOST:PORT[/PRIORITY]")]
@@ -133,48 +151,86 @@ def submit(
 
 
 @show.command(name="case")
-def show_case(id: str, *, at: At = DEFAULT_AT, data: Data = None, json: Json = None) -> None:  # noqa: A002
+def show_case(
+    id: str,  # noqa: A002
+    *,
+    at: At = DEFAULT_AT,
+    data: Data = None,
+    consistency: Wanted = "local",
+    budget_ms: BudgetMs = DEFAULT_BUDGET_MS,
+    json: Json = None,
+) -> None:
     """A case, whole: every value, note, decision and status, with author and time."""
     if data is not None:
-        with stopped_node(data) as node:
+        with _stopped(data, consistency) as node:
             answer = _found({"freshness": node.freshness(), "case": node.case(id)}, "case", id)
     else:
-        answer = _ask(at, lambda client: client.show_case(id))
+        answer = _ask(at, lambda client: client.show_case(id, consistency=consistency, budget_ms=budget_ms))
     tables.write(json, tables.case(answer), answer)
 
 
 @show.command(name="resource")
-def show_resource(id: str, *, at: At = DEFAULT_AT, data: Data = None, json: Json = None) -> None:  # noqa: A002
+def show_resource(
+    id: str,  # noqa: A002
+    *,
+    at: At = DEFAULT_AT,
+    data: Data = None,
+    consistency: Wanted = "local",
+    budget_ms: BudgetMs = DEFAULT_BUDGET_MS,
+    json: Json = None,
+) -> None:
     """A resource, whole: what it is, its status history, engagement and position."""
     if data is not None:
-        with stopped_node(data) as node:
+        with _stopped(data, consistency) as node:
             answer = _found({"freshness": node.freshness(), "resource": node.resource(id)}, "resource", id)
     else:
-        answer = _ask(at, lambda client: client.show_resource(id))
+        answer = _ask(at, lambda client: client.show_resource(id, consistency=consistency, budget_ms=budget_ms))
     tables.write(json, tables.resource(answer), answer)
 
 
 @show.command(name="cases")
 def show_cases(
-    *, at: At = DEFAULT_AT, data: Data = None, owner: Owner = "", open_only: bool = False, json: Json = None
+    *,
+    at: At = DEFAULT_AT,
+    data: Data = None,
+    owner: Owner = "",
+    open_only: bool = False,
+    consistency: Wanted = "local",
+    budget_ms: BudgetMs = DEFAULT_BUDGET_MS,
+    json: Json = None,
 ) -> None:
     """All cases, a line each; with --json a list of whole cases."""
     if data is not None:
-        with stopped_node(data) as node:
+        with _stopped(data, consistency) as node:
             answer: Any = {"freshness": node.freshness(), "cases": node.cases(owner or None, open_only or None)}
     else:
-        answer = _ask(at, lambda client: client.list_cases(owner=owner, open_only=open_only or None))
+        answer = _ask(
+            at,
+            lambda client: client.list_cases(
+                owner=owner, open_only=open_only or None, consistency=consistency, budget_ms=budget_ms
+            ),
+        )
     tables.write(json, tables.cases(answer), tables.plain(answer)["cases"])
 
 
 @show.command(name="resources")
-def show_resources(*, at: At = DEFAULT_AT, data: Data = None, owner: Owner = "", json: Json = None) -> None:
+def show_resources(
+    *,
+    at: At = DEFAULT_AT,
+    data: Data = None,
+    owner: Owner = "",
+    consistency: Wanted = "local",
+    budget_ms: BudgetMs = DEFAULT_BUDGET_MS,
+    json: Json = None,
+) -> None:
     """All resources, a line each; with --json a list of whole resources."""
     if data is not None:
-        with stopped_node(data) as node:
+        with _stopped(data, consistency) as node:
             answer: Any = {"freshness": node.freshness(), "resources": node.resources(owner or None)}
     else:
-        answer = _ask(at, lambda client: client.list_resources(owner=owner))
+        answer = _ask(
+            at, lambda client: client.list_resources(owner=owner, consistency=consistency, budget_ms=budget_ms)
+        )
     tables.write(json, tables.resources(answer), tables.plain(answer)["resources"])
 
 
@@ -267,15 +323,35 @@ def member_force_new_cluster(*, config: Path, yes_cluster: str = "", by: str = "
         Who does this, for the log; else the user of this command.
     """
     loaded = load_zone(config)
-    name = yes_cluster or input(
-        f"Every other zone will be out for ever. Type the cluster's name to go on ({loaded.zone.name}): "
-    )
-    if name != loaded.cluster.id:
-        raise ConfigError("--yes-cluster", f"{name!r} is not the name of this cluster; nothing was done")
+    _confirm_founding(loaded, yes_cluster)
     done = found_anew(loaded, by or getpass.getuser(), time.time_ns() // 1_000_000)
     Console().print(
         f"{loaded.cluster.id} generation {done.generation} is {done.zone} alone, by {done.by}", highlight=False
     )
+
+
+def _confirm_founding(loaded: ZoneConfig, yes_cluster: str) -> None:
+    """Whether it is meant: who does this must know which cluster it is, so the answer is offered nowhere. Raises
+    ConfigError; nothing was written then."""
+    where, name = "--yes-cluster", yes_cluster
+    if not yes_cluster:
+        where, name = (
+            "the cluster's name",
+            _typed(
+                f"{loaded.zone.name} becomes the whole of its cluster; every other zone will be out for ever.\n"
+                "Type the cluster's name to go on: "
+            ),
+        )
+    if name != loaded.cluster.id:
+        raise ConfigError(where, f"{name!r} is not the name of this cluster; nothing was written")
+
+
+def _typed(prompt: str) -> str:
+    """A line of standard input; empty where there is none."""
+    try:
+        return input(prompt).strip()
+    except EOFError:
+        return ""
 
 
 def _change(
@@ -329,6 +405,13 @@ def _ask(at: str, question: Callable[[Client], Coroutine[Any, Any, Any]]) -> Any
             return await question(client)
 
     return trio.run(ask)
+
+
+def _stopped(data: Path, consistency: Consistency) -> AbstractContextManager[StoppedNode]:
+    """A stopped node's store. Raises ConfigError for a read that takes more than one store."""
+    if consistency != "local":
+        raise ConfigError("--consistency", f"{consistency} needs a running node (--at); a stopped one is read local")
+    return stopped_node(data)
 
 
 def _read(file: Path) -> bytes:

@@ -54,14 +54,17 @@ class StoppedNode:
         return {"mode": "stopped", "index": self.index, "term": self.term, "undecided": len(self.journal)}
 
     def status(self) -> dict[str, Any]:
-        identity = self.store.identity
+        """How it stood. Of several stopped zones the one with the highest (`last_term`, `last_index`) has the most
+        (admin/founding.py)."""
+        identity, log = self.store.identity, self.store.log
         return {
             "node": identity.node_id,
             "role": identity.role,
             "cluster": identity.cluster_id,
             "mode": "stopped",
             "applied_index": self.index,
-            "last_index": self.store.log.last_index(),
+            "last_index": log.last_index(),
+            "last_term": log.term(log.last_index()),
             "journal_length": self.store.journal.length,
             "damaged_journal_records": len(self.damaged),
             "digest": queries.digest(self.store.state),

@@ -1,8 +1,10 @@
 """Founding a cluster anew out of one store, on the day when its quorum is gone for good.
 
 Two of three zones are lost, not down: no quorum will ever be again, and nothing is agreed any more. One stopped store
-becomes the whole of the cluster. What only the lost ones held is lost with them; so take the zone with the highest last
-index (`replica status --data`), the one that led if there is a choice.
+becomes the whole of the cluster. What only the lost ones held is lost with them; so of several that are left take the
+one with the highest (last term, last index), as `replica status --data` shows them. That is Raft's own order of logs
+(dissertation 3.6.1): the highest has every agreed entry that any of the others has. The index alone does not say it: a
+long log whose end is of an older term may lack what was agreed since.
 
     the state           everything this log holds is applied, committed or not: as much is kept as there is
     the index           goes up by a million: no site can be ahead of it, so each takes the new state, whole

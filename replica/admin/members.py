@@ -12,13 +12,15 @@ Leaves out: what is right to ask for; docs/operating.md says that.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import trio
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from replica.admin import show
 from replica.errors import ConfigError, NotAvailable
 from replica.runtime.client import Client, open_client
 from replica.wire.client import NewZone
@@ -114,8 +116,23 @@ def _how_far(zone: dict[str, Any], seen: dict[str, Any]) -> str:
     return f" ({', '.join(words)})"
 
 
-def table(seen: dict[str, Any]) -> Table:
-    """A line a zone."""
+def table(seen: dict[str, Any]) -> RenderableType:
+    """A line a zone; below it the generation, and how it came to be the present one."""
+    return Group(_zones(seen), *_generations(seen))
+
+
+def _generations(seen: dict[str, Any]) -> Iterator[Text]:
+    """What happened on the day when a quorum was gone for good is nothing to be looked for in a log."""
+    yield Text(f"generation {seen['generation']}")
+    for founding in seen.get("foundings", ()):
+        when = show.moment(founding["at_ms"])
+        yield Text(
+            f"generation {founding['generation']} was founded {when} UTC by {founding['by']} out of {founding['zone']}",
+            style="yellow",
+        )
+
+
+def _zones(seen: dict[str, Any]) -> Table:
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("number", "zone", "role", "leads", "address", "priority", "holds", "answered"):
         shown.add_column(column, overflow="fold")

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from replica.errors import NotAvailable, NotPermitted
 from replica.raft import events as raft_events
 from replica.raft.ready import Accepted, Refusal, Refused, Transferred
@@ -51,6 +53,7 @@ class Office:
             "commit_index": raft.commit_index,
             "settled": not raft.membership_is_open and not raft.membership.incoming,
             "generation": node.directory.generation,
+            "foundings": [msgspec.to_builtins(founding) for founding in node.directory.foundings],
             "zones": list(self._lines()),
         }
 
