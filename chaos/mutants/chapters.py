@@ -1,17 +1,23 @@
 """Lies about the chapters a running service needs: membership (dissertation 4), reads (6.4), transfer (3.10),
 snapshots (5).
 
-Each is held against the test that states the promise in its shortest form, and against the world.
+Each is held against the world where that can see the harm, then against all scenarios, at last against the test that
+states the promise in its shortest form.
 """
 
 from __future__ import annotations
 
-from chaos.mutants.mutant import Mutant, NamedTests
+from chaos.mutants.mutant import Mutant, NamedTests, Scenarios, Seeds
 
 MEMBERSHIP = "replica/raft/membership.py"
 READS = "replica/raft/reads.py"
 TRANSFER = "replica/raft/transfer.py"
 SNAPSHOTS = "replica/raft/snapshots.py"
+
+SCENARIOS = Scenarios()
+STORM = Seeds(100)
+CHANGING = Seeds(100, "changing-members")
+LEASES = Seeds(100, "leases")
 
 
 def promise(*names: str) -> NamedTests:
@@ -26,7 +32,11 @@ CHAPTERS = (
         "replica/raft/quorum.py",
         "if membership.outgoing else (membership.voters,)",
         "if membership.outgoing else (membership.voters | membership.learners,)",
-        (promise("test_learners_count_for_nothing_in_a_commit"),),
+        (
+            CHANGING,
+            SCENARIOS,
+            promise("test_learners_count_for_nothing_in_a_commit"),
+        ),
     ),
     Mutant(
         "joint-elected-by-either-majority",
@@ -34,7 +44,10 @@ CHAPTERS = (
         "replica/raft/quorum.py",
         "return all(len(half.intersection(granted))",
         "return any(len(half.intersection(granted))",
-        (promise("test_the_joint_state_elects_by_both_majorities"),),
+        (
+            SCENARIOS,
+            promise("test_the_joint_state_elects_by_both_majorities"),
+        ),
     ),
     Mutant(
         "joint-committed-by-either-majority",
@@ -42,7 +55,11 @@ CHAPTERS = (
         "replica/raft/quorum.py",
         "return min(_reached(half, values, missing) for half in halves(membership))",
         "return max(_reached(half, values, missing) for half in halves(membership))",
-        (promise("test_the_joint_state_commits_by_both_majorities"),),
+        (
+            CHANGING,
+            SCENARIOS,
+            promise("test_the_joint_state_commits_by_both_majorities"),
+        ),
     ),
     Mutant(
         "change-before-the-own-terms-commit",
@@ -50,7 +67,10 @@ CHAPTERS = (
         MEMBERSHIP,
         "awaited = max(state.memberships.latest_index, leader.first_index)",
         "awaited = state.memberships.latest_index",
-        (promise("test_no_change_before_an_entry_of_the_own_term_is_committed"),),
+        (
+            SCENARIOS,
+            promise("test_no_change_before_an_entry_of_the_own_term_is_committed"),
+        ),
     ),
     Mutant(
         "two-changes-at-once",
@@ -58,7 +78,11 @@ CHAPTERS = (
         MEMBERSHIP,
         "if is_open(state) or state.commit_index < awaited:",
         "if state.commit_index < leader.first_index:",
-        (promise("test_one_change_at_a_time"),),
+        (
+            CHANGING,
+            SCENARIOS,
+            promise("test_one_change_at_a_time"),
+        ),
     ),
     Mutant(
         "quorum-lost-by-a-change",
@@ -66,7 +90,10 @@ CHAPTERS = (
         MEMBERSHIP,
         "    if lost:\n        return Refusal.QUORUM_LOST, lost",
         "    if not target.voters:\n        return Refusal.QUORUM_LOST, lost",
-        (promise("test_a_change_that_would_lose_the_quorum_now_is_refused"),),
+        (
+            SCENARIOS,
+            promise("test_a_change_that_would_lose_the_quorum_now_is_refused"),
+        ),
     ),
     Mutant(
         "removed-voter-still-counted",
@@ -74,7 +101,11 @@ CHAPTERS = (
         MEMBERSHIP,
         "return replace(now, outgoing=frozenset())",
         "return replace(now, voters=now.voters | now.outgoing, outgoing=frozenset())",
-        (promise("test_removed_voters_count_no_more_once_the_joint_state_is_left"),),
+        (
+            CHANGING,
+            SCENARIOS,
+            promise("test_removed_voters_count_no_more_once_the_joint_state_is_left"),
+        ),
     ),
     Mutant(
         "voter-far-behind",
@@ -82,7 +113,10 @@ CHAPTERS = (
         MEMBERSHIP,
         "return quick and progress.same and node not in leader.readmissions",
         "return progress.same and node not in leader.readmissions",
-        (promise("test_a_learner_votes_only_when_it_has_caught_up"),),
+        (
+            SCENARIOS,
+            promise("test_a_learner_votes_only_when_it_has_caught_up"),
+        ),
     ),
     Mutant(
         "voter-with-another-state",
@@ -90,7 +124,10 @@ CHAPTERS = (
         MEMBERSHIP,
         "return quick and progress.same and node not in leader.readmissions",
         "return quick and node not in leader.readmissions",
-        (promise("test_a_learner_votes_only_when_its_state_is_the_same"),),
+        (
+            SCENARIOS,
+            promise("test_a_learner_votes_only_when_its_state_is_the_same"),
+        ),
     ),
     Mutant(
         "removed-leader-stays",
@@ -98,7 +135,11 @@ CHAPTERS = (
         MEMBERSHIP,
         "return done and state.node not in state.membership.voters",
         "return done and not state.membership.voters",
-        (promise("test_a_removed_leader_leaves_when_its_removal_is_committed_and_not_before"),),
+        (
+            CHANGING,
+            SCENARIOS,
+            promise("test_a_removed_leader_leaves_when_its_removal_is_committed_and_not_before"),
+        ),
     ),
     Mutant(
         "removed-leader-leaves-early",
@@ -106,7 +147,11 @@ CHAPTERS = (
         MEMBERSHIP,
         "done = not state.membership.outgoing and state.memberships.latest_index <= state.commit_index",
         "done = not state.membership.outgoing",
-        (promise("test_a_removed_leader_leaves_when_its_removal_is_committed_and_not_before"),),
+        (
+            CHANGING,
+            SCENARIOS,
+            promise("test_a_removed_leader_leaves_when_its_removal_is_committed_and_not_before"),
+        ),
     ),
     Mutant(
         "membership-survives-its-entry",
@@ -114,7 +159,10 @@ CHAPTERS = (
         "replica/raft/memberships.py",
         "while self._known[-1][0] >= index and len(self._known) > 1:",
         "while self._known[-1][0] > index and len(self._known) > 1:",
-        (promise("test_a_membership_whose_entry_is_replaced_holds_no_more"),),
+        (
+            SCENARIOS,
+            promise("test_a_membership_whose_entry_is_replaced_holds_no_more"),
+        ),
     ),
     Mutant(
         "read-index-without-own-commit",
@@ -122,7 +170,11 @@ CHAPTERS = (
         READS,
         "index = max(read.index, leader.first_index)",
         "index = read.index",
-        (promise("test_a_read_index_is_never_below_the_own_terms_no_op"),),
+        (
+            CHANGING,
+            SCENARIOS,
+            promise("test_a_read_index_is_never_below_the_own_terms_no_op"),
+        ),
     ),
     Mutant(
         "dirty-read-served",
@@ -130,7 +182,11 @@ CHAPTERS = (
         READS,
         "if won(state.membership, {state.node}) or lease_holds(state, leader):",
         "if won(state.membership, {state.node, *state.peers}):",
-        (promise("test_a_read_is_answered_only_when_a_quorum_has_confirmed_its_leader"),),
+        (
+            STORM,
+            SCENARIOS,
+            promise("test_a_read_is_answered_only_when_a_quorum_has_confirmed_its_leader"),
+        ),
     ),
     Mutant(
         "read-confirmed-by-an-earlier-round",
@@ -138,7 +194,10 @@ CHAPTERS = (
         READS,
         "while leader.reads and 0 < leader.reads[0].round <= confirmed:",
         "while leader.reads and leader.reads[0].round <= confirmed:",
-        (promise("test_a_round_begun_before_a_read_confirms_nothing_of_it"),),
+        (
+            SCENARIOS,
+            promise("test_a_round_begun_before_a_read_confirms_nothing_of_it"),
+        ),
     ),
     Mutant(
         "read-confirmed-by-one",
@@ -146,7 +205,10 @@ CHAPTERS = (
         READS,
         "confirmed = agreed(state.membership, answered)",
         "confirmed = max(answered[peer] for peer in answered if peer != state.node)",
-        (promise("test_a_read_is_answered_only_when_a_quorum_has_confirmed_its_leader"),),
+        (
+            SCENARIOS,
+            promise("test_a_read_is_answered_only_when_a_quorum_has_confirmed_its_leader"),
+        ),
     ),
     Mutant(
         "lease-without-the-margin",
@@ -154,7 +216,11 @@ CHAPTERS = (
         "replica/raft/pace.py",
         "return config.election_timeout_ms * (1000 - drift) // (1000 + drift) - 2",
         "return config.election_timeout_ms * (1000 + 0 * drift) // 1000",
-        (promise("test_a_lease_is_shorter_than_the_promise_it_rests_on_by_the_drift_of_both_clocks"),),
+        (
+            LEASES,
+            SCENARIOS,
+            promise("test_a_lease_is_shorter_than_the_promise_it_rests_on_by_the_drift_of_both_clocks"),
+        ),
     ),
     Mutant(
         "lease-goes-on-during-a-transfer",
@@ -162,7 +228,10 @@ CHAPTERS = (
         READS,
         "if state.config.lease_reads and not leader.lease_off:\n        leader.lease_off = why",
         'if state.config.lease_reads and not leader.lease_off and "clock" in why:\n        leader.lease_off = why',
-        (promise("test_offering_leadership_ends_all_leases_of_the_term"),),
+        (
+            SCENARIOS,
+            promise("test_offering_leadership_ends_all_leases_of_the_term"),
+        ),
     ),
     Mutant(
         "wrong-clock-not-seen",
@@ -170,7 +239,10 @@ CHAPTERS = (
         READS,
         "if abs(theirs_ms - ours_ms) > allowed_ms:",
         "if abs(theirs_ms - ours_ms) > 1000 * allowed_ms:",
-        (promise("test_a_clock_outside_the_declared_bound_ends_the_leases"),),
+        (
+            SCENARIOS,
+            promise("test_a_clock_outside_the_declared_bound_ends_the_leases"),
+        ),
     ),
     Mutant(
         "lease-promise-forgotten",
@@ -178,7 +250,10 @@ CHAPTERS = (
         "replica/raft/election.py",
         "if state.config.lease_reads and not ask.transfer and hears_leader(state, ask):",
         "if state.config.lease_reads and ask.transfer and hears_leader(state, ask):",
-        (promise("test_with_leases_a_promise_to_a_leader_outlives_its_term"),),
+        (
+            SCENARIOS,
+            promise("test_with_leases_a_promise_to_a_leader_outlives_its_term"),
+        ),
     ),
     Mutant(
         "transfer-without-catching-up",
@@ -186,7 +261,10 @@ CHAPTERS = (
         TRANSFER,
         "if transfer is None or transfer.asked or target is None or target.match_index < state.log.last_index:",
         "if transfer is None or transfer.asked or target is None:",
-        (promise("test_the_heir_is_asked_to_campaign_only_when_it_has_all_there_is"),),
+        (
+            SCENARIOS,
+            promise("test_the_heir_is_asked_to_campaign_only_when_it_has_all_there_is"),
+        ),
     ),
     Mutant(
         "transfer-never-given-up",
@@ -194,7 +272,11 @@ CHAPTERS = (
         TRANSFER,
         "if transfer is not None and (state.now_ms >= transfer.deadline_ms or transfer.to not in leader.progress):",
         "if transfer is not None and transfer.to not in leader.progress:",
-        (promise("test_a_leader_that_hands_over_takes_no_proposals_until_that_has_ended"),),
+        (
+            CHANGING,
+            SCENARIOS,
+            promise("test_a_leader_that_hands_over_takes_no_proposals_until_that_has_ended"),
+        ),
     ),
     Mutant(
         "proposals-during-a-transfer",
@@ -202,7 +284,10 @@ CHAPTERS = (
         "replica/raft/replication.py",
         "    if leader.transfer is not None:\n        state.refuse(token, Refusal.TRANSFERRING)",
         "    if leader.transfer is not None and size < 0:\n        state.refuse(token, Refusal.TRANSFERRING)",
-        (promise("test_a_leader_that_hands_over_takes_no_proposals_until_that_has_ended"),),
+        (
+            SCENARIOS,
+            promise("test_a_leader_that_hands_over_takes_no_proposals_until_that_has_ended"),
+        ),
     ),
     Mutant(
         "stale-snapshot-accepted",
@@ -210,7 +295,11 @@ CHAPTERS = (
         SNAPSHOTS,
         "if event.index <= state.commit_index:",
         "if event.index <= 0:",
-        (promise("test_a_stale_snapshot_is_refused"),),
+        (
+            CHANGING,
+            SCENARIOS,
+            promise("test_a_stale_snapshot_is_refused"),
+        ),
     ),
     Mutant(
         "snapshot-instead-of-the-log",
@@ -218,7 +307,11 @@ CHAPTERS = (
         SNAPSHOTS,
         "if state.log.term(event.index) == event.term:",
         "if state.log.term(event.index) == event.term + 1:",
-        (promise("test_a_snapshot_of_what_the_log_has_is_not_installed_but_tells_what_is_committed"),),
+        (
+            STORM,
+            SCENARIOS,
+            promise("test_a_snapshot_of_what_the_log_has_is_not_installed_but_tells_what_is_committed"),
+        ),
     ),
     Mutant(
         "snapshot-index-off-by-one",
@@ -226,7 +319,11 @@ CHAPTERS = (
         SNAPSHOTS,
         "state.log.reset(index, term)",
         "state.log.reset(index + 1, term)",
-        (promise("test_after_a_snapshot_the_log_goes_on_with_the_very_next_entry"),),
+        (
+            CHANGING,
+            SCENARIOS,
+            promise("test_after_a_snapshot_the_log_goes_on_with_the_very_next_entry"),
+        ),
     ),
     Mutant(
         "compaction-past-the-flushed-index",
@@ -234,7 +331,10 @@ CHAPTERS = (
         SNAPSHOTS,
         "through = min(flushed_index, keep_from - 1, state.log.stable_index)",
         "through = min(state.commit_index, keep_from - 1, state.log.stable_index)",
-        (promise("test_the_log_is_compacted_up_to_the_least_of_what_is_needed"),),
+        (
+            SCENARIOS,
+            promise("test_the_log_is_compacted_up_to_the_least_of_what_is_needed"),
+        ),
     ),
     Mutant(
         "compaction-past-a-snapshot-under-way",
@@ -242,6 +342,9 @@ CHAPTERS = (
         SNAPSHOTS,
         "return through if sending is None else min(through, sending)",
         "return through if sending is None else max(through, sending)",
-        (promise("test_the_log_is_compacted_up_to_the_least_of_what_is_needed"),),
+        (
+            SCENARIOS,
+            promise("test_the_log_is_compacted_up_to_the_least_of_what_is_needed"),
+        ),
     ),
 )

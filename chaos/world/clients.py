@@ -88,13 +88,26 @@ class Clients:
         weather = self._world.weather
         if not (weather.reads_after_election and self._world.storming):
             return
-        if self._world.rng.random() < weather.reads_after_election:
-            self._world.at(self._world.now_ms, self._read_at_once, (node, node.life))
+        world, random = self._world, self._world.rng.random
+        if random() < weather.reads_after_election:
+            world.at(world.now_ms, self._read_at_once, (node, node.life))
+        for other in world.alive():
+            if other is not node and other.role is Role.LEADER:
+                # It does not know that it is deposed: what it would answer, once the new one has done something?
+                for part in (0.1, 0.5):
+                    at_ms = world.now_ms + int((part + random() / 2) * weather.election_timeout_ms)
+                    world.at(at_ms, self._read_at_the_deposed, (other, other.life))
 
     def _read_at_once(self, who: tuple[Node, int]) -> None:
         node, life = who
         if node.raft is not None and node.life == life:
             self._world.count("read right after an election", node.number, None)
+            self.read(node)
+
+    def _read_at_the_deposed(self, who: tuple[Node, int]) -> None:
+        node, life = who
+        if node.raft is not None and node.life == life and node.role is Role.LEADER:
+            self._world.count("read at a deposed leader", node.number, None)
             self.read(node)
 
     # -- hearing --------------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ class Nemesis:
             "pause": self._pause,
             "clock jump": self._jump,
             "link re-made": self._remake,
+            "leader given up": self._give_up,
             "unasked snapshot": self._send_unasked,
         }
         self._faults = [table[name] for name in world.weather.faults]
@@ -173,6 +174,19 @@ class Nemesis:
         if one != other:
             self._world.count("link re-made", one, other)
             self._world.network.remake(one, other)
+
+    def _give_up(self) -> None:
+        """Something on the way resets the leader's connections and lets nothing more through: the others are told that
+        it is lost and elect another at once; it is told nothing, and takes itself for the leader for a while."""
+        world, leader = self._world, self._world.leader()
+        if leader is None or not world.weather.connections:
+            return
+        ring = self._ring(leader.number)
+        world.count("leader given up", leader.number, None)
+        cut_shape("one node apart", ring, 1, world.network.cut)
+        for other in ring[1:]:
+            world.network.tell_lost(other, leader.number)
+        world.at(world.now_ms + self._around(world.weather.cut_ms), self._heal, None)
 
     def _cut(self) -> None:
         """A partition of one shape. Cuts add up until the next heal, which ends them all."""

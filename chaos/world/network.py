@@ -162,6 +162,10 @@ class Network:
             if peer != number and not self.blocked[number][peer] and self._random() < 0.9:
                 self._tell(peer, PeerLost, number)
 
+    def tell_lost(self, number: NodeId, peer: NodeId) -> None:
+        """One end of a connection is told that the other is lost, whatever has become of it."""
+        self._tell(number, PeerLost, peer)
+
     def remake(self, one: NodeId, other: NodeId) -> None:
         """The connection breaks and stands again: both ends are told, and what was on the way is lost."""
         for frm, to in ((one, other), (other, one)):

@@ -43,7 +43,7 @@ CRASH_POINTS = (
 """Every place between two effects of carrying out a Ready. The save itself is torn by crashes at any other time."""
 
 FAULTS = ("crash", "crash at a point", "whole cluster down", "disk emptied", "disk stall", "sync error", "cut", "pause",
-          "clock jump", "link re-made", "unasked snapshot")  # fmt: skip
+          "clock jump", "link re-made", "leader given up", "unasked snapshot")  # fmt: skip
 
 
 @dataclass(slots=True)
