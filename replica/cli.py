@@ -24,8 +24,8 @@ from replica.admin import members
 from replica.admin import show as tables
 from replica.admin.ask import StoppedNode, read_command, stopped_node
 from replica.admin.founding import found_anew
-from replica.admin.serve import serve
-from replica.api import Consistency, open_site, open_zone
+from replica.admin.serve import serve, serve_zone
+from replica.api import Consistency, open_site
 from replica.config import ZoneConfig, load_site, load_zone
 from replica.demo.command import demo as run_demo
 from replica.errors import ConfigError, InvalidMessage, NotAvailable, ReplicaError
@@ -91,7 +91,7 @@ def zone(config: Path, *, found: bool = False, join: bool = False, debug: bool =
     """
     log_to_stderr(debug=debug)
     loaded = load_zone(config)
-    trio.run(serve, loaded.zone.name, lambda: open_zone(loaded, found=found, join=join))
+    serve_zone(loaded, found=found, join=join)
 
 
 @app.command

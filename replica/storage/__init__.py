@@ -8,6 +8,7 @@
 one node to another. Nothing else in this library imports lmdb.
 """
 
+from replica.storage.aside import set_aside
 from replica.storage.contract import (
     Incarnation,
     Install,
@@ -75,4 +76,5 @@ __all__ = [
     "hash_chunk",
     "open_store",
     "peek_identity",
+    "set_aside",
 ]
