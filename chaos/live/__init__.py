@@ -70,6 +70,7 @@ def _report(console: Console, result: LiveResult) -> None:
         console.print(f"✗ {problem}", highlight=False, markup=False)
     console.print(
         f"{result.seconds:.0f} s, {result.operations} operations, {result.faults} faults {result.faults_by_kind}, "
+        f"{result.reads} linearizable reads, linearizable: {result.linearizable}, "
         f"{result.elections} elections, longest without an agreed receipt {result.unavailable_ms_max:.0f} ms, "
         f"lost {result.lost}, duplicated {result.duplicated}, digests equal: {result.digests_equal}: "
         f"{'ok' if result.ok else 'NOT OK'}",

@@ -27,15 +27,13 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from chaos.history.check import check
-from chaos.history.models import Bag
-from chaos.history.operations import Operation
+from chaos.live.reading import History
 from chaos.live.run import folder_for, unavailable_ms
 from replica.admin.ask import stopped_node
 from replica.config import ClusterSection, ZoneConfig, ZonePeer, ZoneSection
 from replica.demo.caller import Caller, open_callers, until_decided
 from replica.demo.clash import note, priority_report
-from replica.demo.ledger import Held, Ledger
+from replica.demo.ledger import Ledger
 from replica.demo.looking import until_equal, until_mode
 from replica.demo.processes import Child, hold_port
 from replica.demo.supervisor import CONFIG_FILE, LOG_FILE, Cluster, Node, Plan, SitePlan, open_cluster, toml
@@ -53,7 +51,6 @@ COMMAND_SECONDS: Final = 90.0
 START_SECONDS: Final = 20.0
 PAUSE_SECONDS: Final = 0.02
 READ_EVERY: Final = 5
-READ_BUDGET_MS: Final = 1000
 
 
 class MembersResult(Struct, frozen=True, kw_only=True):
@@ -320,51 +317,13 @@ async def _write(site: Caller, number: int, history: History, over: trio.Event) 
         written += 1
         case = f"{CASE}{(number + written) % CASES}"
         if written % READ_EVERY == 0:
-            await _read(site, number, case, history)
+            await history.ask(site, str(number), case)
         write = note(case, site.name, f"Note {written} of caller {number}")
         assert write.note is not None, "a note is a command"
         began = time.monotonic_ns()
         held = await site.command(write.note, f"members/{number}/{written}", "note", text=write.text)
         history.wrote(str(number), case, write.note.note, began, held)
         await trio.sleep(PAUSE_SECONDS)
-
-
-async def _read(site: Caller, number: int, case: str, history: History) -> None:
-    began = time.monotonic_ns()
-    found = await site.read(lambda client: client.show_case(case, consistency="linearizable", budget_ms=READ_BUDGET_MS))
-    history.read(str(number), case, began, found)
-
-
-class History:
-    """What callers asked and were answered, while it happens."""
-
-    def __init__(self) -> None:
-        self._operations: list[Operation] = []
-        self._checked: list[str] | None = None
-        self.reads = 0
-        self.refused = 0
-
-    def wrote(self, who: str, case: str, note: str, began: int, held: Held) -> None:
-        """A note was handed in. Journalled, it takes effect later; agreed, it has."""
-        ended = time.monotonic_ns() if held.agreed else None
-        self._operations.append(Operation(who, case, "add", note, began, ended))
-
-    def read(self, who: str, case: str, began: int, found: dict[str, Any] | None) -> None:
-        """A read was answered, or refused: then it was surely not done."""
-        if found is None:
-            self.refused += 1
-            return
-        self.reads += 1
-        notes = tuple(sorted(one["key"] for one in found["case"].get("elements", ()) if one["field"] == "medical_note"))
-        self._operations.append(Operation(who, case, "read", None, began, time.monotonic_ns(), notes))
-
-    def problems(self) -> list[str]:
-        """Why no one copy could have given these answers; empty where one could."""
-        if self._checked is None:
-            checked = check(self._operations, Bag)
-            self._checked = [f"not linearizable: {failure.culprit}" for failure in checked.failures]
-            self._checked += [f"linearizability of {key} is undecided" for key in checked.undecided]
-        return self._checked
 
 
 def _digests_equal(folder: Path, names: list[str], problems: list[str]) -> bool:

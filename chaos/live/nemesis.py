@@ -1,7 +1,7 @@
 """What goes wrong, one fault after the other: chosen by a seed, done, held a while, undone.
 
 At most one zone is away at any moment, because losing the quorum is another question than losing a part of it; who
-wants that too asks for `quorum-loss`. A site is its own affair and may fail at any time.
+wants that too asks for `quorum-loss` or `all-down`. A site is its own affair and may fail at any time.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import trio
 from replica.demo.caller import Caller
 from replica.demo.looking import leader_of, until_level
 from replica.demo.processes import ProcessFailed
+from replica.demo.proxy import Mode
 from replica.demo.supervisor import Cluster
 from replica.errors import NotAvailable
 
 HOLD_SECONDS: Final = (0.2, 3.0)
 CALM_SECONDS: Final = (0.3, 1.5)
 LEADER_SECONDS: Final = 3.0
+LONG_SECONDS: Final = 10.0
 LEVEL_SECONDS: Final = 5.0
 LEADER_SHARE: Final = 0.5
 """How often a fault of a zone is the leader's: the interesting one."""
@@ -108,6 +110,43 @@ class Nemesis:
         finally:
             self.cluster.resume(name)
 
+    async def long_pause(self) -> None:
+        """SIGSTOP the leader for ten seconds: the others have another long before it goes on (C7)."""
+        name = await self._leader()
+        self.tell(f"pause {name} for {LONG_SECONDS:.0f} s")
+        self.cluster.pause(name)
+        try:
+            await trio.sleep(LONG_SECONDS)
+        finally:
+            self.cluster.resume(name)
+
+    async def one_way(self) -> None:
+        """A zone, mostly the leader, can speak and not hear, or hear and not speak (C5): each zone sends on the line it
+        has dialled itself, so one way is one line."""
+        name, deaf = await self._leader(), self.rng.random() < 0.5
+        ways = [ends for ends in self.cluster.lines if ends[deaf] == name and all(end in self._zones for end in ends)]
+        self.tell(f"{name} is {'deaf' if deaf else 'mute'}")
+        for ends in ways:
+            self.cluster.lines[ends].set_mode(Mode.BLACK_HOLE)
+        try:
+            await self._hold()
+        finally:
+            for ends in ways:
+                self.cluster.lines[ends].set_mode(Mode.PASS)
+
+    async def all_down(self) -> None:
+        """SIGKILL all zones at once (C2)."""
+        self.tell("kill all zones")
+        for name in self._zones:
+            self.cluster.strike(name)
+        for name in self._zones:
+            await self.cluster.gone(name)
+        await self._hold()
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                for name in self._zones:
+                    nursery.start_soon(self._start, name)
+
     async def quorum_loss(self) -> None:
         """SIGKILL a majority of the zones at once: nobody agrees on anything until they are back."""
         names = [zone.name for zone in self.cluster.zones]
@@ -119,15 +158,23 @@ class Nemesis:
         for name in majority:
             await self._start(name)
 
+    @property
+    def _zones(self) -> list[str]:
+        return [zone.name for zone in self.cluster.zones]
+
+    async def _leader(self) -> str:
+        """Who leads; where nobody does just now, any zone."""
+        try:
+            return await leader_of([self.callers[name] for name in self._zones], LEADER_SECONDS)
+        except NotAvailable:
+            return self.rng.choice(self._zones)
+
     async def _anyone(self) -> str:
         if self.cluster.sites and self.rng.random() < SITE_SHARE:
             return self.rng.choice(self.cluster.sites).name
         if self.rng.random() < LEADER_SHARE:
-            try:
-                return await leader_of([self.callers[zone.name] for zone in self.cluster.zones], LEADER_SECONDS)
-            except NotAvailable:
-                pass  # nobody leads just now: any zone will do
-        return self.rng.choice(self.cluster.zones).name
+            return await self._leader()
+        return self.rng.choice(self._zones)
 
     async def _hold(self) -> None:
         await trio.sleep(self.rng.uniform(*HOLD_SECONDS))
@@ -146,5 +193,8 @@ FAULTS: Final[dict[str, Callable[[Nemesis], Awaitable[None]]]] = {
     "cut": Nemesis.cut,
     "restart": Nemesis.restart,
     "pause": Nemesis.pause,
+    "long-pause": Nemesis.long_pause,
+    "one-way": Nemesis.one_way,
+    "all-down": Nemesis.all_down,
     "quorum-loss": Nemesis.quorum_loss,
 }

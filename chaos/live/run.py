@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,9 +16,10 @@ import trio
 from msgspec import Struct
 
 from chaos.live.nemesis import FAULTS, Nemesis
+from chaos.live.reading import History
 from replica.demo.audit import Audit, audit
 from replica.demo.caller import Caller, open_callers, until_decided
-from replica.demo.clash import note, note_report, priority_report
+from replica.demo.clash import note, note_id, note_report, priority_report
 from replica.demo.ledger import Ledger
 from replica.demo.looking import status_of, until_equal
 from replica.demo.play import until_connected
@@ -31,6 +33,7 @@ DECIDE_SECONDS: Final = 120.0
 EQUAL_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.1
 CASES: Final = 8
+READ_PAUSE_SECONDS: Final = 0.2
 PRIORITIES: Final = ("P0", "P1", "P2", "P3")
 
 
@@ -75,6 +78,9 @@ class LiveResult(Struct, frozen=True, kw_only=True):
     digests_equal: bool
     verdicts: dict[str, int]
     journalled: int
+    reads: int
+    """Linearizable ones that were answered."""
+    linearizable: bool
     longest_submit_ms: float
     seed: int
     ok: bool
@@ -91,6 +97,7 @@ class _Course:
     terms: set[int] = field(default_factory=set)
     """Terms in which somebody led."""
     load: tuple[float, float] = (0.0, 0.0)
+    history: History = field(default_factory=History)
 
 
 async def run_live(options: LiveOptions, tell: Callable[[str], None]) -> LiveResult:
@@ -128,7 +135,12 @@ async def _run(options: LiveOptions, cluster: Cluster, course: _Course, tell: Ca
             for site in cluster.sites:
                 for number in range(options.callers):
                     own = random.Random(rng.random())
-                    writers.start_soon(_write, callers[site.name], number, own, options.pause_ms / 1000, over)
+                    writers.start_soon(
+                        _write, callers[site.name], number, own, options.pause_ms / 1000, course.history, over
+                    )
+            for node in cluster.nodes.values():
+                own = random.Random(rng.random())
+                writers.start_soon(_read, callers[node.name], own, course.history, over)
             with trio.move_on_after(options.seconds):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_watch_terms, [callers[zone.name] for zone in cluster.zones], course)
@@ -152,7 +164,16 @@ async def _settle(callers: dict[str, Caller], course: _Course) -> None:
     await until_equal(callers.values(), EQUAL_SECONDS)
 
 
-async def _write(site: Caller, number: int, rng: random.Random, pause_s: float, over: trio.Event) -> None:
+async def _read(node: Caller, rng: random.Random, history: History, over: trio.Event) -> None:
+    """One reader at each node, zones too: a leader that was stopped must not answer from what it knew (C7)."""
+    while not over.is_set():
+        await history.ask(node, f"reader at {node.name}", f"fr.health.samu440.chaos{rng.randrange(CASES)}")
+        await trio.sleep(rng.uniform(0, 2 * READ_PAUSE_SECONDS))
+
+
+async def _write(
+    site: Caller, number: int, rng: random.Random, pause_s: float, history: History, over: trio.Event
+) -> None:
     """One caller: notes and priorities to a few cases of everybody's, one after the other, until it is `over`."""
     written = 0
     while not over.is_set():
@@ -163,12 +184,15 @@ async def _write(site: Caller, number: int, rng: random.Random, pause_s: float, 
             message = priority_report(case, rng.choice(PRIORITIES), f"Said {written} by {number}")
             await site.message(message, key, "priority", sender=site.name)
         elif rng.random() < 0.5:
-            message = note_report(case, site.name, f"Note {written} of caller {number} at {site.name}")
-            await site.message(message, key, "note", sender=site.name)
+            text, began = f"Note {written} of caller {number} at {site.name}", time.monotonic_ns()
+            held = await site.message(note_report(case, site.name, text), key, "note", sender=site.name)
+            history.wrote(f"{number} at {site.name}", case, note_id(site.name, text), began, held)
         else:
             write = note(case, site.name, f"Note {written} of caller {number} at {site.name}")
             assert write.note is not None, "a note is a command"
-            await site.command(write.note, key, "note", text=write.text)
+            began = time.monotonic_ns()
+            held = await site.command(write.note, key, "note", text=write.text)
+            history.wrote(f"{number} at {site.name}", case, write.note.note, began, held)
         await trio.sleep(rng.uniform(0, 2 * pause_s))
 
 
@@ -188,7 +212,7 @@ def unavailable_ms(answered: Sequence[float], load: tuple[float, float]) -> floa
 
 
 def _result(options: LiveOptions, course: _Course, found: Audit, problems: list[str], seconds: float) -> LiveResult:
-    everything = (*problems, *found.problems)
+    everything = (*problems, *found.problems, *course.history.problems())
     agreed = [held.answered_at for held in course.ledger.held if held.agreed]
     return LiveResult(
         seconds=round(seconds, 1),
@@ -202,6 +226,8 @@ def _result(options: LiveOptions, course: _Course, found: Audit, problems: list[
         digests_equal=found.digests_equal,
         verdicts=found.verdicts,
         journalled=course.ledger.count("journalled"),
+        reads=course.history.reads,
+        linearizable=not course.history.problems(),
         longest_submit_ms=round(course.ledger.longest_wait_ms(), 1),
         seed=options.seed,
         ok=not everything,

@@ -107,16 +107,17 @@ class Clash:
 
 def note(case: str, site: str, text: str) -> Write:
     """A note as a person at `site` writes it: a command, so the case has to be known. No other note has this text."""
-    return Write("writes a note", note=AddNote(case, _note_id(site, text), text), text=text)
+    return Write("writes a note", note=AddNote(case, note_id(site, text), text), text=text)
 
 
 def note_report(case: str, site: str, text: str) -> bytes:
     """An RS-EDA-MAJ that says nothing but a note: always accepted, it opens a case nobody has heard of."""
-    written = {"operator": {"role": "ARM"}, "medicalNoteId": _note_id(site, text), "freetext": text}
+    written = {"operator": {"role": "ARM"}, "medicalNoteId": note_id(site, text), "freetext": text}
     return _json("createCaseHealthUpdate", case, medicalNote=[written])
 
 
-def _note_id(site: str, text: str) -> str:
+def note_id(site: str, text: str) -> str:
+    """The id under which a site writes a note with this text."""
     return f"{site}.medicalNote.{sha256(text.encode()).hexdigest()[:16]}"
 
 
