@@ -16,14 +16,17 @@ Left out: the snapshot itself and the choice of zone (runtime), the bytes of ope
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from replica.cases import authority, queries, registry
-from replica.cases.commands import Opening, Payload, Report, Tombstone
+from replica.cases.commands import Opening, Report, Tombstone
 from replica.cases.draft import drafted
+from replica.cases.gate import load_stream
 from replica.cases.operations import Operation, OperationId
 from replica.cases.records import Overlay, Records
 from replica.cases.verdicts import Effects, Verdict, VerdictKind
+from replica.errors import StoreDamaged
 from replica.offline import lives
 from replica.offline.clock import SiteClock, is_sure
 from replica.offline.events import (
@@ -125,6 +128,8 @@ class SiteCore:
         self._backlog: dict[bytes, int] = {}
         """What has to be decided before a return is complete: incarnation → number."""
         self._heard_commit = self._catch_up = 0
+        self._epoch = 0
+        """Of this site's own work, as last read."""
         self._number = 0
         self._send: list[Operation] = []
         self._decisions: list[Decision] = []
@@ -228,9 +233,9 @@ class SiteCore:
     # ------------------------------------------------------------------ issuing
 
     def _issue(self, issue: Issue) -> None:
-        why = self._why_not(issue.payload)
-        if why is not None:
-            self._callers.ready.append(TurnedAway(issue.token, why))
+        away = self._why_not(issue)
+        if away is not None:
+            self._callers.ready.append(away)
             return
         operation = self._operation(issue)
         self._ledger.issue(operation)
@@ -238,24 +243,35 @@ class SiteCore:
         self._shapers.add(operation)
         self._callers.wait(issue.token, operation.id, issue.now_ms + max(0, issue.budget_ms))
 
-    def _why_not(self, payload: Payload) -> str | None:
+    def _why_not(self, issue: Issue) -> TurnedAway | None:
         """Why this is turned away, before any journal. A command is checked against authority first; a report is never
-        refused, cut off or not: it is an emergency's data."""
+        refused, cut off or not: it is an emergency's data. Where a damaged record hides whose authority it is, only
+        what would be refused to somebody is turned away: nobody is refused for one bad bit what all may do."""
+        payload = issue.payload
         assert not isinstance(payload, Opening | Tombstone), f"{type(payload).__name__} is the core's own to issue"
         if self.fenced:
-            return "another process has opened this site's identity: this one takes no more operations"
+            why = "another process has opened this site's identity: this one takes no more operations"
+            return TurnedAway(issue.token, why)
         if isinstance(payload, Report):
             return None
-        records: Records = self.view() if self._shapers.may_change(payload) else self.base
-        answer = authority.permitted(records, self.site, payload, self.mode is not Mode.CUT_OFF)
-        return answer.reason if answer.kind is authority.PermissionKind.REFUSED else None
+        try:
+            records: Records = self.view() if self._shapers.may_change(payload) else self.base
+            answer = authority.permitted(records, self.site, payload, self.mode is not Mode.CUT_OFF)
+        except StoreDamaged as damaged:
+            cells = authority.TABLE[authority.tag_of(payload)].values()
+            if authority.PermissionKind.REFUSED not in cells:
+                return None
+            why = f"whether this is permitted cannot be told now, {damaged.record} is damaged here and being rebuilt"
+            return TurnedAway(issue.token, why, untold=True)
+        refused = answer.kind is authority.PermissionKind.REFUSED
+        return TurnedAway(issue.token, answer.reason) if refused else None
 
     def _operation(self, issue: Issue) -> Operation:
         """Rule 1: id, the author's epoch, the index its state had, its clock, and what was done."""
         clock = self._clock.read(self._now_ms, issue.wall_ms)
         return Operation(
             id=OperationId(self.site, self.incarnation, self._ledger.own.last + 1),
-            epoch=authority.epoch_of(self._charges, self.site),
+            epoch=self._own_epoch(),
             seen=self._applied[0],
             clock=clock,
             act_ms=issue.act_ms or clock.wall_ms,
@@ -264,6 +280,13 @@ class SiteCore:
             have=max(0, self._ledger.flushed.last(self.incarnation)),
             key=issue.key,
         )
+
+    def _own_epoch(self) -> int:
+        """Where the record that says so is damaged, the last one known: at worst the operation is merged as a
+        stranger's, under an epoch that is over."""
+        with suppress(StoreDamaged):
+            self._epoch = authority.epoch_of(self._charges, self.site)
+        return self._epoch
 
     # ------------------------------------------------------------------ the journal
 
@@ -280,9 +303,10 @@ class SiteCore:
         """The receipt of a durable operation, as far as one can be given already."""
         run = self._journal.run(operation.incarnation)
         if run is None or operation.seq <= run.decided:
-            found = self.outcome(operation)
-            if found.verdict is not None:
-                self._callers.agreed(operation, found.index, found.verdict)
+            with suppress(StoreDamaged):  # the caller is then told, when the budget is over, that it is kept here
+                found = self.outcome(operation)
+                if found.verdict is not None:
+                    self._callers.agreed(operation, found.index, found.verdict)
         elif self.mode is Mode.CUT_OFF and self._modes.known and not self.config.forgetful:
             # Nobody is made to wait for a line that is known to be cut.
             self._callers.kept(operation)
@@ -475,17 +499,15 @@ class SiteCore:
 
     def freshness(self, now_ms: int, owner: str | None = None) -> Freshness:
         """What holds for a read made now; `owner`: whose case or resource is read (None: this site's own)."""
-        draft = drafted(self._charges)
-        asked = self.site if owner is None else owner
-        charge = authority.charge_of(draft, registry.site_of(draft, asked) or asked)
+        holder, epoch = self._charge_of(owner)
         confirmed_ms = self._modes.confirmed_ms
         return Freshness(
             mode=self.mode,
             index=self._applied[0],
             term=self._applied[1],
             confirmed_age_ms=None if confirmed_ms is None else max(0, now_ms - confirmed_ms),
-            authority=charge.holder,
-            epoch=charge.epoch,
+            authority=holder,
+            epoch=epoch,
             unconfirmed_since_ms=self._unconfirmed_since_ms(confirmed_ms),
             clock_unsure=self._clock.unsure,
             undecided=self.undecided,
@@ -493,9 +515,18 @@ class SiteCore:
             fenced=self.fenced,
         )
 
+    def _charge_of(self, owner: str | None) -> tuple[str, int]:
+        try:
+            draft = drafted(self._charges)
+            asked = self.site if owner is None else owner
+            charge = authority.charge_of(draft, registry.site_of(draft, asked) or asked)
+        except StoreDamaged:
+            return "", self._epoch if owner is None else 0
+        return charge.holder, charge.epoch
+
     def outcome(self, operation: OperationId) -> Outcome:
         """What became of an operation of this site, of this life or an earlier one; a closed one is found under its
-        drain."""
+        drain. Raises StoreDamaged where the one record that knows cannot be read."""
         operation = self._ledger.present_id(operation)
         known = self._ledger.flushed.verdict(operation) or self._decided(operation)
         if known is not None:
@@ -504,7 +535,7 @@ class SiteCore:
             run = self._journal.run(operation.incarnation)
             if run is None or operation.seq > run.decided:
                 return Outcome("unknown" if self.config.forgetful else "journalled")
-        stream = lives.stream_of(self.base, operation.site, operation.incarnation)
+        stream = load_stream(drafted(self.base), operation.site, operation.incarnation)
         if stream is not None and operation.seq <= stream.last:
             return Outcome("agreed", *self._verdict_in_state(operation))
         return Outcome("unknown")

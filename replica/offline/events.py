@@ -179,11 +179,13 @@ class NotKnown:
 
 @dataclass(frozen=True, slots=True)
 class TurnedAway:
-    """Surely not done: not permitted here and now, or the disk is full, or this life of the site is fenced."""
+    """Surely not done: not permitted here and now, or the disk is full, or this life of the site is fenced. `untold`:
+    nobody can say at present whether it is permitted, since the record that says so is damaged; try again."""
 
     token: int
     why: str
     full: bool = False
+    untold: bool = False
 
 
 Receipt: TypeAlias = Agreed | KeptHere | NotKnown | TurnedAway

@@ -25,7 +25,8 @@ class Freshness:
     confirmed_age_ms: int | None
     """How long ago a quorum's confirmation reached this site; its way here is not counted. None: never in this life."""
     authority: str
-    """Whose charge it is: the organisation that holds it as far as this site's view shows."""
+    """Whose charge it is: the organisation that holds it as far as this site's view shows. Empty where the record that
+    says so is damaged; `epoch` is then 0, or the last one known of this site's own."""
     epoch: int
     unconfirmed_since_ms: int | None
     """Zone time (wall, ms) of the last confirmation while the site is cut off: since then the authority is unconfirmed,

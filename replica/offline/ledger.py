@@ -199,7 +199,13 @@ class Ledger:
             return moved
         for run in list(self.journal.runs):
             stream = lives.stream_of(self._base, self._site, run.incarnation)
-            if stream is not None and stream.closed_at is not None and run.last > stream.closed_at:
+            if stream is None or stream.closed_at is None or run.last <= stream.closed_at:
+                continue
+            if self.journal.run(lives.drain_incarnation(run.incarnation, stream.closed_at)) is not None:
+                # Drained in an earlier life, which could not be seen when this store was opened (a damaged record).
+                self._drained[run.incarnation] = stream.closed_at
+                self._leave_to_drain(run)
+            else:
                 moved += self._drain(run, stream.closed_at)
         return moved
 

@@ -23,6 +23,7 @@ Left out: taking the clone's operations again after it was fenced. A person has 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 
 from msgspec.structs import replace
@@ -33,6 +34,7 @@ from replica.cases.gate import Gate, judge, load_site, load_stream
 from replica.cases.operations import HybridTime, Operation, OperationId
 from replica.cases.records import Records
 from replica.cases.state import Stream
+from replica.errors import StoreDamaged
 from replica.offline.journal import Run
 
 DRAIN_MARK = b"\0drain\0\0"
@@ -41,14 +43,20 @@ again."""
 
 
 def stream_of(records: Records, site: str, incarnation: bytes) -> Stream | None:
-    """What the state says of one incarnation; None for one it does not know."""
-    return load_stream(drafted(records), site, incarnation)
+    """What the state says of one incarnation; None for one it does not know, or cannot say because the record is
+    damaged: what is not known to be decided is offered, and the gate knows better."""
+    with suppress(StoreDamaged):
+        return load_stream(drafted(records), site, incarnation)
+    return None
 
 
 def current_of(records: Records, site: str) -> tuple[bytes | None, bool]:
-    """The incarnation that is current, and whether the site is marked as restored (rule 4)."""
-    record = load_site(drafted(records), site)
-    return record.current, record.restored
+    """The incarnation that is current, and whether the site is marked as restored (rule 4). (None, False) also where
+    the record that says so is damaged."""
+    with suppress(StoreDamaged):
+        record = load_site(drafted(records), site)
+        return record.current, record.restored
+    return None, False
 
 
 def drain_incarnation(closed: bytes, closed_at: int) -> bytes:
@@ -80,12 +88,13 @@ def opening(site: str, incarnation: bytes, before: tuple[bytes, int] | None, clo
 
 def reopened(records: Records, operation: Operation) -> Operation | None:
     """Another wording of an opening that the gate calls stale: it replaces whoever is current as far as the feed shows
-    (rule 7). None where nothing is to be changed."""
+    (rule 7). None where nothing is to be changed, or what would have to be known for it cannot be read now."""
     payload = operation.payload
-    if not isinstance(payload, Opening) or judge(records, operation) is not Gate.STALE:
-        return None
-    current, _ = current_of(records, operation.id.site)
-    return replace(operation, payload=replace(payload, replaces=current))
+    with suppress(StoreDamaged):
+        if isinstance(payload, Opening) and judge(records, operation) is Gate.STALE:
+            current = load_site(drafted(records), operation.id.site).current
+            return replace(operation, payload=replace(payload, replaces=current))
+    return None
 
 
 def relabelled(site: str, closed: Sequence[Operation], source: bytes, closed_at: int) -> list[Operation]:

@@ -9,6 +9,10 @@ The view is made when it is read, kept, and carried on by each new own operation
 thrown away. So a read costs nothing while nothing moves, the cost of the new operations while the line is cut, and the
 whole undecided journal after the feed brought something.
 
+A damaged record of the state below hides what it says and nothing else. An operation that cannot be shown without it is
+left out; its number is used up all the same, else the gate would let nothing behind it pass. Where the damaged record
+is this site's own count of lives and numbers, a stand-in takes its place in the view, until the state is rebuilt.
+
 Left out: making the view again in parts. After a feed entry only the subjects it touched, and own operations on those,
 need it; that goes here once journals of 100,000 are read while they are replayed. What a change of the base invalidates
 is decided in `invalidate` and nowhere else.
@@ -17,10 +21,22 @@ is decided in `invalidate` and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
+from msgspec.msgpack import Encoder
+
+from replica.cases import keys
+from replica.cases.draft import drafted
+from replica.cases.gate import load_site, load_stream
 from replica.cases.machine import apply_tentative
 from replica.cases.operations import Operation
 from replica.cases.records import Overlay, Records
+from replica.cases.state import SiteRecord, Stream
+from replica.cases.verdicts import VerdictKind
+from replica.errors import StoreDamaged
+from replica.offline.lives import tombstone
+
+_encode = Encoder(order="deterministic").encode
 
 
 class WorkingView:
@@ -58,4 +74,30 @@ class WorkingView:
         for operation in operations:
             # At the index that comes next, whatever it will be: above all that anybody here can have seen. What the
             # gate does not let pass (duplicate here, or waiting for another) leaves the view as it was.
-            apply_tentative(overlay, operation, index + 1, operation.clock.wall_ms)
+            try:
+                apply_tentative(overlay, operation, index + 1, operation.clock.wall_ms)
+            except StoreDamaged as damaged:
+                _without(overlay, operation, index, damaged.record)
+
+
+def _without(overlay: Overlay, operation: Operation, index: int, record: str) -> None:
+    """Show the operation without what the damaged record says; where that cannot be, leave it out."""
+    _stand_in(overlay, operation)
+    use_up = tombstone(operation.id, f"{record} is damaged")
+    for instead in (operation, use_up):
+        with suppress(StoreDamaged):
+            apply_tentative(overlay, instead, index + 1, operation.clock.wall_ms)
+            return
+
+
+def _stand_in(overlay: Overlay, operation: Operation) -> None:
+    """In place of this site's own records that cannot be read. Openings count as accepted in the view (rule 14)."""
+    site, incarnation, seq = operation.id.site, operation.id.incarnation, operation.id.seq
+    try:
+        load_site(drafted(overlay), site)
+    except StoreDamaged:
+        overlay.put(keys.site(site), _encode(SiteRecord(site, incarnation, False, (0,) * len(VerdictKind))))
+    try:
+        load_stream(drafted(overlay), site, incarnation)
+    except StoreDamaged:
+        overlay.put(keys.stream(site, incarnation), _encode(Stream(max(0, seq - 1), None, None, 0, False)))

@@ -15,7 +15,7 @@ import trio
 from replica.cases.commands import Payload
 from replica.cases.operations import HybridTime, Operation, OperationId
 from replica.config import Timing
-from replica.errors import Closed, NotPermitted, OutcomeUnknown, Overloaded, StorageFull
+from replica.errors import Closed, NotAvailable, NotPermitted, OutcomeUnknown, Overloaded, StorageFull
 from replica.offline import events
 from replica.offline.core import SiteConfig as CoreConfig
 from replica.offline.core import SiteCore
@@ -93,8 +93,8 @@ class Desk:
     ) -> events.Agreed | events.KeptHere:
         """Hand in one operation and wait for its receipt, `budget_ms` at most.
 
-        Raises InvalidMessage, NotPermitted, StorageFull, Overloaded or Closed: surely not done; OutcomeUnknown: ask
-        `core.outcome`.
+        Raises InvalidMessage, NotPermitted, NotAvailable, StorageFull, Overloaded or Closed: surely not done;
+        OutcomeUnknown: ask `core.outcome`.
         Cancelled before it is handed in, surely not done; after, the work goes on and `core.outcome` answers.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -219,6 +219,8 @@ def _answer(receipt: events.Receipt | None) -> events.Agreed | events.KeptHere:
             return receipt
         case events.NotKnown(operation=operation):
             raise OutcomeUnknown(operation)
+        case events.TurnedAway(why=why, untold=True):
+            raise NotAvailable(why)
         case events.TurnedAway(why=why, full=full):
             raise StorageFull(why) if full else NotPermitted(why)
         case None:

@@ -1,9 +1,10 @@
 """The feed: what was agreed, to every site that follows this zone, encoded once for all of them.
 
 A site says where it stands. If the ring still holds what comes after, it gets effects, entry by entry; if not, it is
-first brought up like any other receiver of a state (shipping.py): by the records that changed, or by a snapshot. A
-site that stands ahead of this zone, or on another history, is told to look elsewhere. Every site has its own task and
-its own place in the ring, so that a slow one holds up nobody.
+first brought up like any other receiver of a state (shipping.py): by the records that changed, or by a snapshot; by a
+snapshot in any case where it has found its own state damaged (`Follow.whole`). A site that stands ahead of this zone,
+or on another history, is told to look elsewhere. Every site has its own task and its own place in the ring, so that a
+slow one holds up nobody.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ class Feed:
             return
         follower = _Follower(connection, inbox)
         follower.index = follow.index
-        if not self._ring.holds(follow.index, follow.term):
-            await self._send_state(follower)
+        if follow.whole or not self._ring.holds(follow.index, follow.term):
+            await self._send_state(follower, follow.whole)
         self._followers.append(follower)
         connection.post(self._beat)
         try:
@@ -111,17 +112,25 @@ class Feed:
             else:
                 await follower.bell.wait()
 
-    async def _send_state(self, follower: _Follower) -> None:
-        """Bring a site up to where the ring takes over. Again and again: in between, the ring may have moved on."""
-        failed = False
+    async def _send_state(self, follower: _Follower, whole: bool = False) -> None:
+        """Bring a site up to where the ring takes over. Again and again: in between, the ring may have moved on.
+
+        `whole`: nothing that it has can be built upon, nor may the state be older than what it has.
+        """
+        least = follower.index if whole else 0
         while not follower.connection.broken:
-            goal = Goal(self._ring.floor + 1, lambda: self._ring.floor, lambda index: NO_MEMBERSHIP, whole=failed)
+            goal = Goal(
+                self._ring.floor + 1,
+                lambda: max(self._ring.floor, least),
+                lambda index: NO_MEMBERSHIP,
+                whole=whole,
+            )
             done, index = await self.shipper.send(follower.connection, follower.inbox, goal)
             if not done.ok:
                 self._log.warning("state-not-sent", problem=done.why)
                 await trio.sleep(RETRY_S)
-                failed = True
+                whole = True
                 continue
-            failed, follower.index = False, index
+            whole, follower.index = False, index
             if index >= self._ring.floor:
                 return

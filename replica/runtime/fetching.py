@@ -11,13 +11,16 @@ caller's (snapshots.py for zones, site.py).
 From the moment a state is being prepared until `release`, nothing is written back here: what lies prepared has this
 node's local table as it was, and an install must not meet a write-back. Applying goes on in memory.
 
+A state that takes the place of a damaged one (`anew`) may be as of the very entry that is applied here already, and is
+prepared under a name of its own: the one in use may have been made of the same snapshot.
+
 Leaves out: throttling, which is the sender's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -74,8 +77,10 @@ class Fetcher:
         """The prepared state is in place, or dropped: writing back may go on."""
         self.quiet = False
 
-    async def fetch(self, connection: Connection, inbox: Inbox[FromSender | StateRecords]) -> Prepared:
-        """One attempt. Call `release` afterwards, whatever comes of it.
+    async def fetch(
+        self, connection: Connection, inbox: Inbox[FromSender | StateRecords], *, anew: bool = False
+    ) -> Prepared:
+        """One attempt. Call `release` afterwards, whatever comes of it. `anew`: in place of a state that is damaged.
 
         Raises Unfetched; RemoteProtocolError where the sender does not keep to the protocol; StorageFailed.
         """
@@ -85,7 +90,7 @@ class Fetcher:
                 while True:
                     first = await inbox.next(SILENT_S)
                     if isinstance(first, SnapshotOffer):
-                        return await self._fetch_chunks(connection, inbox, first)
+                        return await self._fetch_chunks(connection, inbox, first, anew)
                     if isinstance(first, StateBegin):
                         return await self._fetch_changes(inbox, first)
         except StorageFailed:
@@ -96,16 +101,18 @@ class Fetcher:
     # ------------------------------------------------------------------ a snapshot
 
     async def _fetch_chunks(
-        self, connection: Connection, inbox: Inbox[FromSender | StateRecords], offered: SnapshotOffer
+        self, connection: Connection, inbox: Inbox[FromSender | StateRecords], offered: SnapshotOffer, anew: bool
     ) -> Prepared:
         manifest = manifest_of(offered)
         if manifest.term <= self._state.term:
             # Of a later term and a lower index: this node's own history was given up (a cluster founded anew).
-            self._check_newer(manifest.index)
+            self._check_newer(manifest.index + anew)
+        if anew:
+            manifest = replace(manifest, name=f"{offered.name}-{self._outside.random_bytes(4).hex()}")
         receiving = await self._outside.in_worker(partial(self._store.snapshots.receive, manifest))
         missing = len(receiving.missing)
         self._log.info("snapshot-offered", name=manifest.name, chunks=len(manifest.chunks), missing=missing)
-        await self._pull(connection, inbox, receiving)
+        await self._pull(connection, inbox, receiving, offered.name)
         await self._be_quiet()
         local = await self._local()
         try:
@@ -117,10 +124,10 @@ class Fetcher:
         return Prepared(manifest.name, manifest.index, manifest.term, manifest.membership)
 
     async def _pull(
-        self, connection: Connection, inbox: Inbox[FromSender | StateRecords], receiving: Receiving
+        self, connection: Connection, inbox: Inbox[FromSender | StateRecords], receiving: Receiving, name: str
     ) -> None:
-        """Ask for what misses, a few chunks ahead, until nothing does."""
-        name, refused = receiving.manifest.name, 0
+        """Ask for what misses of the sender's snapshot `name`, a few chunks ahead, until nothing does."""
+        refused = 0
         to_ask, asked = list(reversed(receiving.missing)), set[int]()
         while to_ask or asked:
             if to_ask and len(asked) <= WANTED_AT_ONCE:

@@ -58,6 +58,7 @@ class Follower(Protocol):
     """Who the line works for."""
 
     def position(self) -> tuple[int, int]: ...
+    def needs_whole(self) -> bool: ...
     def arrived(self, effects: Effects) -> None: ...
     async def replace_state(self, connection: Connection, inbox: Inbox[FromSender | StateRecords]) -> None: ...
     def event(self, event: events.Event) -> None: ...
@@ -74,6 +75,8 @@ class Line:
         self._site = site
         self._log = log
         self._connection: Connection | None = None
+        self._tried: Connection | None = None
+        """To the zone that is being tried or followed."""
         self._peers: tuple[ZonePeer, ...] = config.zones
         self._zones = {peer.name: peer.number for peer in config.zones}
         self._reads: dict[int, _Asked] = {}
@@ -94,6 +97,11 @@ class Line:
         self._me = replace(self._me, cluster_id=cluster_name(self._config.cluster.id, generation))
         self._peers = peers
         self._zones = {peer.name: peer.number for peer in peers}
+
+    def renew(self) -> None:
+        """Leave the zone that is followed, if any, and begin anew: there is something else to ask for now."""
+        if self._tried is not None:
+            self._tried.give_up()
 
     async def confirm_read(self) -> int:
         """From which index on a read asked now may be answered, by the zone that is followed.
@@ -158,6 +166,7 @@ class Line:
             return Tried.OTHERWISE
         self._heard_ms = self._quorum_ms = now_ms()
         progress = _Progress()
+        self._tried = connection
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_silence, connection, zone, progress)
@@ -166,7 +175,7 @@ class Line:
         except* RemoteProtocolError as problems:
             self._log.warning("line-broke", zone=zone.name, problem=_words(problems))
         finally:
-            self._connection, self.zone = None, ""
+            self._connection, self._tried, self.zone = None, None, ""
             for asked in self._reads.values():
                 asked.done.set()
             if progress.up:
@@ -176,7 +185,7 @@ class Line:
 
     async def _follow(self, connection: Connection, zone: ZonePeer, progress: _Progress) -> None:
         index, term = self._site.position()
-        connection.post(encode(Follow(index, term)))
+        connection.post(encode(Follow(index, term, self._site.needs_whole())))
         async with trio.open_nursery() as nursery:
             await self._listen(connection, zone, progress, nursery)
             nursery.cancel_scope.cancel()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ from replica.cases.commands import Payload, Report
 from replica.cases.operations import OperationId
 from replica.cases.records import Records
 from replica.cases.verdicts import Decided, Effects, Verdict
-from replica.errors import InvalidMessage, NotAvailable, Place
+from replica.errors import InvalidMessage, NotAvailable, Place, StoreDamaged
 from replica.hubsante.decode import read
 from replica.hubsante.speakers import speakers, with_sender
 from replica.offline import events
@@ -154,11 +155,15 @@ class Service:
         to."""
         if report.sender:
             return report
-        owners = [
-            queries.owner_of(self._records(), subject.id) for subject in report.subjects if subject.kind == "case"
-        ]
+        owners = [self._owner_of(subject.id) for subject in report.subjects if subject.kind == "case"]
         candidates = [*owners, *speakers(report)]
         return with_sender(report, next((name for name in candidates if name), ""))
+
+    def _owner_of(self, case_id: str) -> str:
+        """Empty also where the record that says so is damaged: a report is never refused for what this node lacks."""
+        with suppress(StoreDamaged):
+            return queries.owner_of(self._records(), case_id)
+        return ""
 
     # ------------------------------------------------------------------ reading
 

@@ -7,6 +7,7 @@ from the feed into the local copy, and what came back durable back to the core.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -16,7 +17,7 @@ from replica.cases.commands import Payload, RaiseLevel, RegisterOrganisation
 from replica.cases.operations import Operation, OperationId
 from replica.cases.verdicts import Effects, Verdict
 from replica.config import SiteConfig, ZonePeer
-from replica.errors import NotPermitted, RemoteProtocolError, ReplicaError, StorageFull
+from replica.errors import NotPermitted, RemoteProtocolError, ReplicaError, StorageFull, StoreDamaged
 from replica.offline import events
 from replica.offline.core import SiteCore
 from replica.offline.lives import last_life
@@ -39,6 +40,8 @@ from replica.wire.operation_codec import decode_operation, decode_verdict, encod
 from replica.wire.snapshot import FromSender, SnapshotDone
 
 READ_AT_ONCE = 1000
+MOST_DAMAGED = 10
+"""Damaged records that are named."""
 ZONE_MS = b"zone-ms"
 """Where the local table keeps the last zone time: a site that starts while cut off begins its clock there."""
 KEEP_ZONE_MS_EVERY = 5_000
@@ -76,7 +79,10 @@ class SiteNode:
         self.log = log
         self._disk = disk
         self.store = store
-        self.state = State(store.state)
+        self.line = Line(config, me, self, log, outside)
+        self.damaged: list[str] = []
+        """Records of the copy that were found damaged. It is rebuilt as soon as a zone is reached."""
+        self.state = State(store.state, self._found_damaged)
         self._write_back = WriteBack(self.state, disk)
         self._replacing = trio.Lock()
         self.fetcher = Fetcher(self.state, store, outside, log, self._write_back.finish)
@@ -97,7 +103,6 @@ class SiteNode:
             damaged=damaged,
             zone_ms=self._zone_ms,
         )
-        self.line = Line(config, me, self, log, outside)
         self.desk = Desk(core, DiskJournal(disk), self.line.submit, self._keep, log, config.limits.waiting_operations)
         self.service = Service(
             self.desk, core.view, self.position, self.line.confirm_read, check_at_site, lambda: self.state
@@ -114,7 +119,29 @@ class SiteNode:
             return None
         return int.from_bytes(record[:8], "big"), decode_verdict(record[8:])
 
+    @property
+    def feature_level(self) -> int | None:
+        """The level of the agreed state; None where the record that says so is damaged."""
+        with suppress(StoreDamaged):
+            return queries.feature_level(self.state)
+        return None
+
+    def _found_damaged(self, damaged: StoreDamaged) -> None:
+        """A read has met a damaged record of the copy (D5). It raises to who asked for that record; all else goes on,
+        and the line begins anew to ask for a whole state. The journal is not touched by any of it.
+
+        Called from within the read, wherever that is."""
+        if damaged.record not in self.damaged and len(self.damaged) < MOST_DAMAGED:
+            self.damaged.append(damaged.record)
+            self.log.error("state-damaged", record=damaged.record, problem=str(damaged))
+            if len(self.damaged) == 1:
+                self.line.renew()
+
     # ------------------------------------------------------------------ what the line brings
+
+    def needs_whole(self) -> bool:
+        """Whether a zone has to send a whole state before anything else."""
+        return bool(self.damaged)
 
     def position(self) -> tuple[int, int]:
         """Where the local copy of the agreed state stands: (index, term)."""
@@ -153,14 +180,14 @@ class SiteNode:
         self.service.arrived(effects)
 
     async def replace_state(self, connection: Connection, inbox: Inbox[FromSender | StateRecords]) -> None:
-        """Let a zone's state take the place of the local copy: this site was too far behind for the feed. The zone
-        hears what came of it; where it came to nothing, all is as it was.
+        """Let a zone's state take the place of the local copy: this site was too far behind for the feed, or its copy
+        is damaged. The zone hears what came of it; where it came to nothing, all is as it was.
 
         Raises RemoteProtocolError where the zone does not keep to the protocol.
         """
         async with self._replacing:  # an earlier attempt may still be waiting for its worker
             try:
-                prepared = await self.fetcher.fetch(connection, inbox)
+                prepared = await self.fetcher.fetch(connection, inbox, anew=self.needs_whole())
                 with self._disk.undisturbed():  # a line that breaks now changes nothing any more
                     await self._install(prepared)
             except (Unfetched, StorageFull) as problem:
@@ -177,7 +204,8 @@ class SiteNode:
         if problem is not None:
             raise problem
         self.state.replaced(prepared.index, prepared.term)
-        self.log.info("state-replaced", index=prepared.index)
+        self.log.info("state-replaced", index=prepared.index, rebuilt=list(self.damaged))
+        self.damaged.clear()  # every record of what is in place now was read when it was prepared
         self.desk.step(events.Replaced(now_ms(), prepared.index, prepared.term))
         # What it decided about our own operations is durable with the next flush, which then says so.
         self.service.replaced()
@@ -187,9 +215,10 @@ class SiteNode:
         wanted = [self.config.site.name, *self.config.site.organisations]
         while True:
             if self.line.zone:
-                for name in wanted:
-                    if queries.site_of(self.state, name) != self.config.site.name:
-                        await self._register(name)
+                with suppress(StoreDamaged):  # once it is rebuilt there is another look
+                    for name in wanted:
+                        if queries.site_of(self.state, name) != self.config.site.name:
+                            await self._register(name)
             await self.service.until_moved()
 
     async def _register(self, organisation: str) -> None:

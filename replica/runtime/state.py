@@ -3,14 +3,18 @@
 Applying an entry changes memory only. Every so often the dirty layer is frozen and written back with its applied
 index in one transaction; until that is done *and* readable, reads find it in the frozen layer. A crash in between
 costs nothing: the log is applied again from the index on disk.
+
+Who meets a record that is damaged is told so by `StoreDamaged`; the node is told besides, since most readers can only
+say that they failed. What follows from it is the node's business (a site has its state rebuilt, a zone ends).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from replica.cases.records import Layer, Overlay
+from replica.errors import StoreDamaged
 from replica.storage import StateFlush, StateStore
 
 
@@ -42,10 +46,14 @@ class Moment:
 
 
 class State:
-    """A `Records` that can be changed at the top and written back from below."""
+    """A `Records` that can be changed at the top and written back from below.
 
-    def __init__(self, store: StateStore) -> None:
+    `on_damage` is called from within the read that meets a damaged record of the replicated state, before it raises.
+    """
+
+    def __init__(self, store: StateStore, on_damage: Callable[[StoreDamaged], None] = lambda damaged: None) -> None:
         self._store = store
+        self._on_damage = on_damage
         self.index, self.term = store.applied()
         self.flushed_index, self.flushed_term = self.index, self.term
         self.last_frozen_index = self.index
@@ -60,11 +68,22 @@ class State:
             return self._dirty[key]
         if self._frozen is not None and key in self._frozen.changes:
             return self._frozen.changes[key]
-        return self._store.get(key)
+        try:
+            return self._store.get(key)
+        except StoreDamaged as damaged:
+            self._on_damage(damaged)
+            raise
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         below = self._store if self._frozen is None else Overlay(self._store, self._frozen.changes)
-        return Overlay(below, self._dirty).scan(prefix)
+        return self._watched(Overlay(below, self._dirty).scan(prefix))
+
+    def _watched(self, records: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            yield from records
+        except StoreDamaged as damaged:
+            self._on_damage(damaged)
+            raise
 
     def local(self, key: bytes) -> bytes | None:
         """A record of this node's own table, which is not replicated."""

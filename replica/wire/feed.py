@@ -33,10 +33,13 @@ from replica.wire.pieces import cut
 
 
 class Follow(Struct, frozen=True, array_like=True, tag="follow"):
-    """Site to zone: my applied state is at (index, term); send what comes after. (0, 0): I have nothing."""
+    """Site to zone: my applied state is at (index, term); send what comes after. (0, 0): I have nothing.
+
+    `whole`: a record of my state is damaged; first send me a whole one, as of that index or later."""
 
     index: Count
     term: Count
+    whole: bool = False
 
 
 class Submit(Struct, frozen=True, array_like=True, tag="submit"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from replica.cases import machine
@@ -42,6 +42,7 @@ class Solo:
         index: int = 0,
         zone_ms: int = 0,
         knows_case: bool = True,
+        bad: Iterable[bytes] = (),
     ) -> None:
         self.now_ms = 1000
         self.tokens = 0
@@ -58,6 +59,7 @@ class Solo:
             self.partner(Opening(None, 0, None), 0)
             self.partner(report(), 1)
         self.base = Memory(dict(self.zone.records))
+        self.base.bad.update(bad)
         self.core = SiteCore(
             site=A,
             incarnation=life,
@@ -174,6 +176,7 @@ class Solo:
 
     def replaced(self) -> list[Todo]:
         self.base.records.clear()
+        self.base.bad.clear()
         self.base.records.update(self.zone.records)
         return self.step(events.Replaced(self.now_ms, self.index, 1))
 

@@ -21,6 +21,7 @@ from replica.cases.commands import AddNote, ChangePriority, Fact, HandBack, Open
 from replica.cases.operations import Batch, HybridTime, Operation, OperationId
 from replica.cases.records import Records
 from replica.cases.verdicts import Effects, Verdict
+from replica.errors import StoreDamaged
 from replica.offline import events
 from replica.offline.core import SiteConfig, SiteCore
 from replica.offline.lives import last_life
@@ -32,19 +33,26 @@ NOON = 1_700_000_000_000
 
 
 class Memory:
-    """Records in a dict."""
+    """Records in a dict. Those under the keys in `bad` fail their checksum, until they are written anew."""
 
     def __init__(self, records: dict[bytes, bytes] | None = None) -> None:
         self.records = {} if records is None else records
+        self.bad: set[bytes] = set()
 
     def get(self, key: bytes) -> bytes | None:
+        if key in self.bad:
+            raise StoreDamaged(f"state record {key!r}", "its checksum does not match its bytes")
         return self.records.get(key)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return iter(sorted((key, value) for key, value in self.records.items() if key.startswith(prefix)))
+        for key in sorted(key for key in self.records if key.startswith(prefix)):
+            value = self.get(key)
+            assert value is not None, f"{key!r} is held without a value"
+            yield key, value
 
     def change(self, changes: tuple[tuple[bytes, bytes | None], ...]) -> None:
         for key, value in changes:
+            self.bad.discard(key)
             if value is None:
                 self.records.pop(key, None)
             else:

@@ -97,7 +97,7 @@ MEMBERSHIP = Membership(
     ((1, 3), (2, 1)),
 )
 MESSAGES: tuple[Any, ...] = (
-    feed.Follow(1000, 8),
+    feed.Follow(1000, 8, True),
     feed.Submit((b"operation 1", b"operation 2")),
     feed.FeedBeat(8, 1000, 1_700_000_000_000, 3),
     feed.NoQuorum(8),
@@ -223,6 +223,10 @@ def test_a_raft_message_once_written_is_read(message: raft.Message) -> None:
 def test_what_the_first_release_did_not_say_has_its_default(name: str, message: raft.Message) -> None:
     decoded = decode(GOLDEN[name], (RaftMessages,))
     assert (message,) == decoded.messages()
+
+
+def test_a_site_of_the_first_release_never_asks_for_a_whole_state() -> None:
+    assert decode(GOLDEN["message/Follow@1"], ALL_MESSAGES) == feed.Follow(1000, 8)
 
 
 def test_a_membership_once_written_is_read() -> None:
