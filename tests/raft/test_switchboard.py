@@ -112,8 +112,18 @@ def test_a_voter_bound_by_a_lease_votes_for_nobody_though_it_came_to_the_term_by
     node.settle(node.hear(Heartbeat(2, 1, 1, 0)))
     node.settle(node.hear(RequestVoteReply(3, 1, 2, False)))
     assert node.raft.term == 2
+    node.now_ms += 299
     assert not only(node.hear(RequestVote(3, 1, 2, 9, 9)), RequestVoteReply).granted
     assert only(node.hear(RequestVote(3, 1, 2, 9, 9, transfer=True)), RequestVoteReply).granted
+
+
+def test_a_lease_binds_a_voter_for_its_time_and_no_longer() -> None:
+    """6.4.1: the configured minimum, to the millisecond; after it the vote is as free as any."""
+    node = Solo(lease_reads=True)
+    node.settle(node.hear(Heartbeat(2, 1, 1, 0)))
+    node.settle(node.hear(RequestVoteReply(3, 1, 2, False)))
+    node.now_ms += 300
+    assert only(node.hear(RequestVote(3, 1, 2, 9, 9)), RequestVoteReply).granted
 
 
 def test_who_has_heard_the_leader_of_a_term_gives_nobody_else_its_vote_in_it() -> None:
@@ -132,6 +142,42 @@ def test_the_pre_vote_by_which_the_leader_was_elected_is_refused_when_it_comes_l
     ready = node.hear(PreVote(2, 1, 1, 0, 0))
     assert not only(ready, PreVoteReply).granted
     assert [dict(note.facts)["why"] for note in ready.notes] == ["leader-heard"]
+
+
+def test_no_pre_vote_is_given_for_a_term_that_has_had_a_leader() -> None:
+    """However long it has been silent: one term has one leader, and another would have to begin the next."""
+    node = Solo()
+    node.settle(node.hear(Heartbeat(2, 1, 1, 0)))
+    node.now_ms += 300
+    assert (node.raft.leader, node.raft.vote) == (2, NOBODY)
+    assert not only(node.hear(PreVote(3, 1, 1, 9, 9)), PreVoteReply).granted
+    assert only(node.hear(PreVote(3, 1, 2, 9, 9)), PreVoteReply).granted
+
+
+@pytest.mark.parametrize("role", [Role.PRE_CANDIDATE, Role.CANDIDATE])
+def test_who_asks_for_votes_asks_again_once_a_heartbeats_time_and_not_when_it_is_woken_before(role: Role) -> None:
+    """5.1: "servers retry RPCs if they do not receive a response in a timely manner"; a driver may tick at any time."""
+    node = Solo()
+    node.settle(node.time_out() if role is Role.PRE_CANDIDATE else node.become_candidate())
+    kind = PreVote if role is Role.PRE_CANDIDATE else RequestVote
+    assert node.raft.deadline_ms == node.now_ms + 50
+    assert not sent(node.wait(49), kind)
+    assert len(sent(node.wait(1), kind)) == 2
+
+
+def test_a_leader_asks_to_be_woken_when_it_has_heard_no_quorum_for_too_long() -> None:
+    """6.2: at that very moment, though its next heartbeat is due later."""
+    node = Solo()
+    node.lead()
+    heard_ms = node.now_ms + 120
+    node.settle(node.wait(120))
+    node.settle(node.hear(AppendReply(2, 1, 1, True, 1)))
+    while node.raft.deadline_ms < heard_ms + 300:
+        node.settle(node.time_out())
+        assert node.is_a(Role.LEADER)
+    assert node.raft.deadline_ms == heard_ms + 300
+    node.settle(node.time_out())
+    assert node.is_a(Role.FOLLOWER)
 
 
 def test_a_leader_with_leases_hears_itself_while_it_has_a_quorum() -> None:
