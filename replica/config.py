@@ -108,6 +108,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     map_size_gib: Annotated[int, Meta(ge=1, le=1024)] = 64
     log_keep_mib: Annotated[int, Meta(ge=0, le=1 << 20)] = 64
     """Entries that are kept for followers a little behind, in bytes of their data; never more than a snapshot has."""
+    dirty_mib: Annotated[int, Meta(ge=1, le=1 << 20)] = 256
+    """What a leader has applied and not written back. Past it nothing new goes into the log until it is."""
     snapshot_mib_per_s: Annotated[int, Meta(ge=1, le=100_000)] = 32
     """What a node sends of its state, to all who lack it together."""
     snapshot_keep_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 600

@@ -85,6 +85,8 @@ class Desk:
         self._encoded: dict[tuple[bytes, int], bytes] = {}
         self._turning = False
         self._closed = False
+        self.journal_full = False
+        """The disk had no room for the journal when it was last written to."""
         self._idle = trio.Event()
         self.bell = Bell()
 
@@ -193,6 +195,7 @@ class Desk:
             self._log.info("site", note=note)
 
     def _journalled(self, number: int, problem: Exception | None) -> None:
+        self.journal_full = isinstance(problem, StorageFull)
         if problem is None:
             self.step(events.Journalled(now_ms(), number))
         elif isinstance(problem, StorageFull):

@@ -77,6 +77,7 @@ class SiteNode:
     ) -> None:
         self.config = config
         self.log = log
+        self._outside = outside
         self._disk = disk
         self.store = store
         self.line = Line(config, me, self, log, outside)
@@ -118,6 +119,12 @@ class SiteNode:
         if record is None:
             return None
         return int.from_bytes(record[:8], "big"), decode_verdict(record[8:])
+
+    @property
+    def storage_full(self) -> bool:
+        """Whether the disk has refused what this site has to write, of the journal or of the copy, and nothing
+        since."""
+        return self.desk.journal_full or self._write_back.refused
 
     @property
     def feature_level(self) -> int | None:
@@ -234,6 +241,7 @@ class SiteNode:
         while True:
             await trio.sleep(self.config.timing.flush_interval_ms / 1000)
             await self.flush()
+            await self._look_for_room()
 
     async def flush_at_the_end(self) -> None:
         """Answer who still waits, and write back all that is known: a stopped store then shows it."""
@@ -245,6 +253,11 @@ class SiteNode:
         if self.state.can_freeze and not self.fetcher.quiet:
             await self._write_back.run()
             self.desk.step(events.Flushed(now_ms(), self.state.flushed_index))
+
+    async def _look_for_room(self) -> None:
+        """What a full journal turned away is not tried again by itself, so the disk is asked whether it still is."""
+        if self.desk.journal_full and await self._outside.in_worker(self.store.has_room):
+            self.desk.journal_full = False
 
     def _keep(self, decisions: Sequence[events.Decision]) -> None:
         for decision in decisions:

@@ -41,7 +41,7 @@ def zone_status(node: ZoneNode) -> dict[str, Any]:
         "feature_level": queries.feature_level(node.state),
         "applied_index": node.state.index,
         "flushed_index": node.state.flushed_index,
-        "dirty_bytes": node.state.dirty_bytes,
+        "dirty_bytes": node.unwritten_bytes,
         "log": {
             "first_index": node.raft.first_index,
             "bytes": node.stored_log.payload_bytes,
@@ -78,6 +78,7 @@ def site_status(node: SiteNode) -> dict[str, Any]:
         "damaged": list(node.damaged),
         "applied_index": node.state.index,
         "flushed_index": node.state.flushed_index,
+        "storage": "full" if node.storage_full else "ok",
         "confirmed_age_ms": fresh.confirmed_age_ms,
         "unconfirmed_since_ms": fresh.unconfirmed_since_ms,
         "authority": fresh.authority,

@@ -1,4 +1,9 @@
-"""Writing the applied state back, off the hot path."""
+"""Writing the applied state back, off the hot path.
+
+What is applied and not written back lies in memory, so it is counted here: `unwritten_bytes`. A disk that is full
+refuses a write-back, and then nothing of it was written; it goes back into the dirty layer and is tried again with the
+next one, so `refused` is over by itself once there is room.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +37,19 @@ class WriteBack:
         self._disk = disk
         self._ended = trio.Event()
         self._ended.set()
+        self._frozen_bytes = 0
+        self._was_refused = False
+
+    @property
+    def unwritten_bytes(self) -> int:
+        """Of the records applied and not durable in the state: those being written, and those since. A record that
+        changed twice counts twice, so there may be less in memory than this, never more."""
+        return self._state.dirty_bytes + self._frozen_bytes
+
+    @property
+    def refused(self) -> bool:
+        """Whether the disk was full when it was last tried, and there is still something to write."""
+        return self._was_refused and (self.busy or self._state.can_freeze)
 
     @property
     def busy(self) -> bool:
@@ -46,6 +64,7 @@ class WriteBack:
         if not self._ended.is_set() or not self._state.can_freeze:
             return
         self._ended = ended = trio.Event()
+        self._frozen_bytes = self._state.dirty_bytes
         frozen = self._state.freeze()
 
         def done(problem: Exception | None) -> None:
@@ -54,6 +73,8 @@ class WriteBack:
                 self._state.thaw()
             else:
                 self._state.refreeze()
+                self._state.dirty_bytes += self._frozen_bytes
+            self._frozen_bytes, self._was_refused = 0, problem is not None
             ended.set()
 
         self._disk.write_state(frozen.job(), done)

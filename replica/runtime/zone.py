@@ -107,7 +107,10 @@ class ZoneNode:
         self.feed.shipper = self.snapshots.shipper
         self.compaction = Compaction(self.raft, store.log, disk.write_log, config.limits.log_keep_mib << 20)
         self.standing = Standing(self.raft.role, self.raft.leader, self.raft.term)
-        self.storage_full = False
+        self._log_full = False
+        """The disk was full when the log's last save was tried."""
+        self._holds_back = False
+        """Too much is applied and not written back for anything new: said once in the log."""
         self._proposed: dict[int, list[Waiting]] = {}
         self._full_at = -1
         """The commit index at which the log took no more; it does once more is committed."""
@@ -336,12 +339,38 @@ class ZoneNode:
     def _propose(self, now: int) -> None:
         if self.raft.transferring or self.raft.commit_index <= self._full_at:
             return  # what waits is for the next leader, or for when more is committed
+        if self._must_hold_back():
+            return  # or for when the state is written back
         while taken := self.ingress.take():
             token = self.requests.token()
             self._proposed[token] = taken
             level = queries.feature_level(self.state)
             data = batch(wall_ms(), level, [one.encoded for one in taken], spoken_by_all(self._spoken))
             self.raft.step(raft_events.Propose(now, token, data))
+
+    def _must_hold_back(self) -> bool:
+        """Whether as much is applied and not written back as may be: memory has an end, and a start would have to
+        apply it all again. Only new proposals wait for it; the log, reads and heartbeats do not."""
+        holds_back = self._is_heavy
+        if holds_back != self._holds_back:
+            self._holds_back = holds_back
+            say = self.log.warning if holds_back else self.log.info
+            say("proposals-wait" if holds_back else "proposals-go-on", dirty_bytes=self.unwritten_bytes)
+        return holds_back
+
+    @property
+    def _is_heavy(self) -> bool:
+        return self.unwritten_bytes >= self.config.limits.dirty_mib << 20
+
+    @property
+    def unwritten_bytes(self) -> int:
+        """Of the records applied and not written back."""
+        return self._write_back.unwritten_bytes
+
+    @property
+    def storage_full(self) -> bool:
+        """Whether the disk has refused what this zone has to write, of the log or of the state, and nothing since."""
+        return self._log_full or self._write_back.refused
 
     def _settle(self, ready: Ready) -> None:
         """What became of proposals and requests."""
@@ -361,10 +390,12 @@ class ZoneNode:
         if not self.leads or self.raft.transferring or now < self._unload_again_ms:
             return
         stall_ms = self.config.timing.disk_stall_ms or self.config.timing.election_timeout_ms
-        if not self.storage_full and self._stalled_ms <= stall_ms:
+        # A state that cannot be written back is nothing to the log, until it is too much for anything new.
+        full = self._log_full or (self._is_heavy and self._write_back.refused)
+        if not full and self._stalled_ms <= stall_ms:
             return
         self._unload_again_ms = now + self.raft.election_timeout_ms
-        self.log.warning("leader-disk", full=self.storage_full, stalled_ms=self._stalled_ms)
+        self.log.warning("leader-disk", full=full, stalled_ms=self._stalled_ms)
         self.requests.put(lambda token: raft_events.TransferRequested(now, token), self._unloaded)
 
     def _unloaded(self, answer: Answered) -> None:
@@ -391,7 +422,7 @@ class ZoneNode:
             self.beat()
 
     def _saved(self, problem: Exception | None) -> None:
-        self.storage_full = problem is not None
+        self._log_full = problem is not None
         self._stalled_ms = 0
         if problem is not None:
             self._save_again.ring()
@@ -621,8 +652,8 @@ class ZoneNode:
             self.desk.step(site_events.Flushed(now_ms(), self.state.flushed_index))
             shipper = self.snapshots.shipper
             self.compaction.run(self.state.flushed_index, shipper.sending_index, shipper.snapshot_bytes)
-        if self._saving.install_waits:
-            self._bell.ring()  # it may wait for the end of a write-back
+        if self._saving.install_waits or self._holds_back:
+            self._bell.ring()  # they may wait for the end of a write-back
 
 
 def raft_config(config: ZoneConfig) -> RaftConfig:

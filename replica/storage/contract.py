@@ -323,6 +323,10 @@ class Store(Protocol):
     def commit_state(self, jobs: Sequence[StateJob]) -> Sequence[StateJob]:
         """As `commit_log`, for the state environment."""
 
+    def has_room(self) -> bool:
+        """Whether the log and the journal could grow, as far as the disk goes: asked by trying, so it blocks a
+        little."""
+
     def close(self) -> None:
         """Release everything. Close the writers first. Closing twice is harmless."""
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 from replica.errors import StoreError
 from replica.storage.contract import CHANGED_BYTES, Install, LogCompact, LogJob, LogReset, LogSave, StateJob
-from replica.storage.environment import Environment
+from replica.storage.environment import Environment, disk_is_full
 from replica.storage.folder import FolderLock, check_folder, lock_as_owner, lock_as_reader
 from replica.storage.identity import Identity
 from replica.storage.journal import JournalEnds, LmdbJournal
@@ -189,6 +189,9 @@ class LmdbStore:
     def commit_state(self, jobs: Sequence[StateJob]) -> Sequence[StateJob]:
         self._state.commit(jobs)
         return ()
+
+    def has_room(self) -> bool:
+        return not disk_is_full(self._log_env.folder)
 
     def clean(self) -> None:
         """Remove what a crash has left over. Called once, after the opening has found everything in order."""

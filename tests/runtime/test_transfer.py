@@ -14,12 +14,12 @@ import replica
 from replica.api import Zone
 from replica.cases.operations import HybridTime, Operation, OperationId
 from replica.config import Timing, ZoneConfig
-from replica.errors import NotPermitted, StorageFull
+from replica.errors import NotPermitted
 from replica.runtime.client import open_client
 from replica.runtime.ingress import Ingress, Waiting
 from replica.runtime.node import run_zone
-from replica.runtime.outside import Done, Job, LoopWriter, RealOutside, ThreadWriter
 from tests.runtime.nodes import CASE, CASE_ID, SAMU, Nodes, Plan, cluster, until, until_mode
+from tests.runtime.sick import SickWorld
 
 pytestmark = pytest.mark.processes
 
@@ -119,54 +119,6 @@ async def test_a_leader_that_is_stopped_hands_over_first_and_nobody_waits_for_an
         nursery.cancel_scope.cancel()
 
 
-class SickWriter(LoopWriter[Job]):
-    """The log's writer of a disk that stops answering, or is full, when it is told to."""
-
-    def __init__(self, inner: LoopWriter[Job]) -> None:
-        self._inner = inner
-        self.stalled = False
-        self.full = False
-        self._late: list[Callable[[], None]] = []
-
-    @property
-    def busy(self) -> bool:
-        return self._inner.busy
-
-    def submit(self, job: Job, done: Done) -> None:
-        if self.full:
-            trio.lowlevel.current_trio_token().run_sync_soon(done, StorageFull("no room, says the test"))
-        elif self.stalled:
-            self._late.append(lambda: self._inner.submit(job, done))
-        else:
-            self._inner.submit(job, done)
-
-    def resume(self) -> None:
-        self._inner.resume()
-
-    def recover(self) -> None:
-        self.stalled = self.full = False
-        while self._late:
-            self._late.pop(0)()
-
-    async def aclose(self) -> None:
-        self.recover()
-        await self._inner.aclose()
-
-
-class SickWorld(RealOutside):
-    """The real world, but for the disk of the log."""
-
-    def __init__(self) -> None:
-        self.log: SickWriter[object] | None = None
-
-    def writer(self, name: str, commit: Callable[[Sequence[Job]], Sequence[Job]]) -> LoopWriter[Job]:
-        inner: LoopWriter[Job] = ThreadWriter(name, commit)
-        if name != "replica-log":
-            return inner
-        self.log = sick = SickWriter(inner)  # type: ignore[assignment]  # the test asks nothing of its jobs
-        return sick
-
-
 @pytest.mark.parametrize("illness", ["stalled", "full"])
 async def test_a_leader_whose_disk_fails_it_hands_over_and_writes_are_agreed_without_it(
     tmp_path: Path, illness: str
@@ -185,7 +137,6 @@ async def test_a_leader_whose_disk_fails_it_hands_over_and_writes_are_agreed_wit
         sick = next(number for number, zone in zones.items() if zone.status()["raft"]["role"] == "leader")
         other = zones[sick % 3 + 1]
         writer = worlds[sick].log
-        assert writer is not None
         setattr(writer, illness, True)
         command = replica.ChangePriority(CASE_ID, "P1")
         receipts = [await other.submit(command, budget_ms=20_000, key=str(at)) for at in range(3)]
