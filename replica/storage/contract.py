@@ -106,12 +106,28 @@ class JournalReplace:
 
 @dataclass(frozen=True, slots=True)
 class JournalTrim:
-    """Delete, per incarnation named, the records up to and including `seq` (-1: none). Counters stay (rules 3, 15)."""
+    """Take the records up to and including `seq` (-1: none), per incarnation named, out of the journal. Counters stay
+    (rules 3, 15).
+
+    They are deleted; with `at_ms`, a wall time, those that can be read become the journal's *past* instead.
+    """
 
     through: Sequence[tuple[Incarnation, int]]
+    at_ms: int | None = None
 
 
-LogJob: TypeAlias = LogSave | LogCompact | LogReset | Install | JournalAppend | JournalReplace | JournalTrim
+@dataclass(frozen=True, slots=True)
+class JournalForget:
+    """Delete of the journal's past what is from before `before_ms`, and the oldest until what is left has `most_bytes`
+    of payload at most."""
+
+    before_ms: int
+    most_bytes: int
+
+
+LogJob: TypeAlias = (
+    LogSave | LogCompact | LogReset | Install | JournalAppend | JournalReplace | JournalTrim | JournalForget
+)
 
 
 # --- jobs of the state environment ---
@@ -221,8 +237,22 @@ class JournalStore(Protocol):
     def replace(self, incarnation: Incarnation, seq: int, payload: bytes) -> None:
         """Commit one `JournalReplace`."""
 
-    def trim(self, through: Sequence[tuple[Incarnation, int]]) -> None:
+    @property
+    def past_length(self) -> int:
+        """How many records the journal has let go of and still remembers."""
+
+    @property
+    def past_bytes(self) -> int:
+        """How many bytes their payloads have."""
+
+    def trim(self, through: Sequence[tuple[Incarnation, int]], at_ms: int | None = None) -> None:
         """Commit one `JournalTrim`, in as many transactions as it takes."""
+
+    def forget(self, before_ms: int, most_bytes: int) -> None:
+        """Commit one `JournalForget`, in as many transactions as it takes."""
+
+    def read_past(self, after_position: int = 0, limit: int = 1000) -> list[JournalRecord]:
+        """As `read`, from the past: in the order of journalling, without those that cannot be read."""
 
     def read(self, after_position: int = 0, limit: int = 1000) -> list[JournalRecord]:
         """The next `limit` records behind `after_position`, in order, damaged ones among them."""

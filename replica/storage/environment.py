@@ -74,8 +74,10 @@ class Environment:
 
     def __init__(
         self, folder: Path, names: Sequence[bytes], *, read_only: bool, lock: bool, create: bool, map_size: int,
-        map_limit: int,
+        map_limit: int, later: Sequence[bytes] = (),
     ) -> None:  # fmt: skip
+        """`later`: databases that an older release made the environment without. They are made where they are missing;
+        where it is only read, they stay missing."""
         self.folder = folder
         self._read_only = read_only
         self._map_limit = max(map_limit, map_size)
@@ -85,9 +87,14 @@ class Environment:
         self._failure: StorageFailed | None = None
         self._commits = 0
         self._closed = False
-        self._env = open_lmdb(folder, read_only=read_only, lock=lock, databases=len(names), map_size=map_size)
+        self._env = open_lmdb(
+            folder, read_only=read_only, lock=lock, databases=len(names) + len(later), map_size=map_size
+        )
         try:
             self._databases = {name: self._env.open_db(name or None, create=create) for name in (MAIN, *names)}
+            for name in later:
+                with suppress(*((lmdb.NotFoundError, lmdb.ReadonlyError) if read_only else ())):
+                    self._databases[name] = self._env.open_db(name, create=not read_only)
         except lmdb.Error as problem:
             self._env.close()
             raise StoreError(f"{folder}: a table is missing or cannot be opened: {problem}") from problem

@@ -1,9 +1,10 @@
 """A site's journal in LMDB: what this site did, in order, until the agreed state has it for certain.
 
-Three tables. *Records*: position → incarnation, seq, payload; positions count up and are never used twice. *Places*:
-(incarnation, seq) → position, which finds a record to replace or trim, and tells the name of a record whose own bytes
-are damaged. *Counters*, one per incarnation: how far it has counted. "A durable counter kept with the journal, not the
-journal's maximum (a trimmed journal is empty)" (OFFLINE_RULES.md, rule 3).
+Three tables, and a fourth for what it lets go of and still remembers (past.py). *Records*: position → incarnation, seq,
+payload; positions count up and are never used twice. *Places*: (incarnation, seq) → position, which finds a record to
+replace or trim, and tells the name of a record whose own bytes are damaged. *Counters*, one per incarnation: how far it
+has counted. "A durable counter kept with the journal, not the journal's maximum (a trimmed journal is empty)"
+(OFFLINE_RULES.md, rule 3).
 
 A damaged record does not stop the reading of the others: it is given with its name and without its payload, so that it
 can be submitted as a tombstone and named to a person.
@@ -19,8 +20,17 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from replica.errors import StoreDamaged
-from replica.storage.contract import Incarnation, JournalAppend, JournalRecord, JournalReplace, JournalTrim, LogJob
+from replica.storage.contract import (
+    Incarnation,
+    JournalAppend,
+    JournalForget,
+    JournalRecord,
+    JournalReplace,
+    JournalTrim,
+    LogJob,
+)
 from replica.storage.environment import MAIN, Environment
+from replica.storage.past import Past, PastEnds
 from replica.storage.records import (
     SUM_BYTES,
     Kind,
@@ -75,6 +85,7 @@ class JournalEnds:
     payload_bytes: int
     missing: dict[int, tuple[Incarnation, int]]
     """Places without their record, by position: the key of the record was damaged. Never changed in place."""
+    past: PastEnds
 
 
 class LmdbJournal:
@@ -86,6 +97,7 @@ class LmdbJournal:
         self._main = env.database(MAIN)
         self._records = env.database(RECORDS)
         self._places = env.database(PLACES)
+        self._past = Past(env)
         self._ends = self._measure()
 
     # --- reading ---
@@ -97,6 +109,17 @@ class LmdbJournal:
     @property
     def payload_bytes(self) -> int:
         return self._ends.payload_bytes
+
+    @property
+    def past_length(self) -> int:
+        return self._ends.past.length
+
+    @property
+    def past_bytes(self) -> int:
+        return self._ends.past.payload_bytes
+
+    def read_past(self, after_position: int = 0, limit: int = 1000) -> list[JournalRecord]:
+        return self._past.read(after_position, limit)
 
     def read(self, after_position: int = 0, limit: int = 1000) -> list[JournalRecord]:
         missing = self._ends.missing
@@ -137,8 +160,14 @@ class LmdbJournal:
     def replace(self, incarnation: Incarnation, seq: int, payload: bytes) -> None:
         self._commit([JournalReplace(incarnation, seq, payload)])
 
-    def trim(self, through: Sequence[tuple[Incarnation, int]]) -> None:
-        jobs: Sequence[LogJob] = [JournalTrim(through)]
+    def trim(self, through: Sequence[tuple[Incarnation, int]], at_ms: int | None = None) -> None:
+        self._commit_all(JournalTrim(through, at_ms))
+
+    def forget(self, before_ms: int, most_bytes: int) -> None:
+        self._commit_all(JournalForget(before_ms, most_bytes))
+
+    def _commit_all(self, job: LogJob) -> None:
+        jobs: Sequence[LogJob] = [job]
         while jobs:
             jobs = self._commit(jobs)
 
@@ -153,7 +182,7 @@ class LmdbJournal:
         self._ends = ends
 
     def write(
-        self, txn: Transaction, job: JournalAppend | JournalReplace | JournalTrim, ends: JournalEnds
+        self, txn: Transaction, job: JournalAppend | JournalReplace | JournalTrim | JournalForget, ends: JournalEnds
     ) -> tuple[JournalEnds, bool]:
         """Write one job. The ends once it is committed, and whether the job has more to do."""
         match job:
@@ -163,6 +192,9 @@ class LmdbJournal:
                 return self._replace(txn, job, ends), False
             case JournalTrim():
                 return self._trim_some(txn, job, ends)
+            case JournalForget(before_ms, most_bytes):
+                past, more = self._past.forget(txn, before_ms, most_bytes, RECORDS_PER_TRIM, ends.past)
+                return replace(ends, past=past), more
 
     def _append(self, txn: Transaction, job: JournalAppend, ends: JournalEnds) -> JournalEnds:
         counters = dict(self._read_counters(txn) if ends.counters is None else ends.counters)
@@ -203,30 +235,37 @@ class LmdbJournal:
     def _trim_some(self, txn: Transaction, job: JournalTrim, ends: JournalEnds) -> tuple[JournalEnds, bool]:
         for incarnation, seq in job.through:
             room = RECORDS_PER_TRIM - (self._ends.length - ends.length)
-            ends, more = self._trim_one(txn, incarnation, seq, room, ends)
+            ends, more = self._trim_one(txn, incarnation, seq, room, job.at_ms, ends)
             if more:
                 return ends, True
         return ends, False
 
     def _trim_one(
-        self, txn: Transaction, incarnation: Incarnation, seq: int, room: int, ends: JournalEnds
+        self, txn: Transaction, incarnation: Incarnation, seq: int, room: int, at_ms: int | None, ends: JournalEnds
     ) -> tuple[JournalEnds, bool]:
         cursor = txn.cursor(self._places)
         cursor.set_range(_NAME.pack(incarnation, 0))
         end = _NAME.pack(incarnation, seq) if seq >= 0 else b""
         freed = dropped = 0
         missing = ends.missing
+        gone: list[JournalRecord] = []
         while cursor.key() and cursor.key() <= end:
             if dropped >= room:
                 break
             position = _position(*cursor.item())
             record = txn.pop(number_key(position), self._records)
             freed += 0 if record is None else len(record) - _HEADER_BYTES
+            if record is not None and is_sound(Kind.JOURNAL, number_key(position), record):
+                name = _NAME.unpack_from(record, SUM_BYTES)
+                gone.append(JournalRecord(position, name[0], name[1], record[_HEADER_BYTES:]))
             dropped += 1
             missing = _without(missing, position)
             cursor.delete()
         more = bool(cursor.key()) and cursor.key() <= end
-        left = replace(ends, length=ends.length - dropped, payload_bytes=ends.payload_bytes - freed, missing=missing)
+        past = ends.past if at_ms is None else self._past.remember(txn, gone, at_ms, ends.past)
+        left = replace(
+            ends, length=ends.length - dropped, payload_bytes=ends.payload_bytes - freed, missing=missing, past=past
+        )
         return left, more
 
     # --- details ---
@@ -276,7 +315,7 @@ class LmdbJournal:
                 if value[SUM_BYTES:] not in sizes and is_sound(Kind.JOURNAL_PLACE, place, value)
             }
             length = txn.stat(self._places)["entries"]
-        return JournalEnds(None, length, sum(sizes.values()), missing)
+        return JournalEnds(None, length, sum(sizes.values()), missing, self._past.measure())
 
 
 def _position(place: bytes, sealed: bytes) -> int:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from replica.storage import journal, log, state
+from replica.storage import journal, log, past, state
 from replica.storage.changed import CHANGED
 from replica.storage.environment import MAIN, Environment
 from replica.storage.identity import IDENTITY_KEY, Identity, decode_identity
@@ -56,6 +56,10 @@ TABLES_1 = {
 """Of format 1: neither memberships nor changed keys were kept."""
 
 
+LATER = {LOG_NAME: (past.PAST,), STATE_NAME: ()}
+"""Tables that came without a new format: an older release goes on without looking at them, and they stay true."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """What the opener asked for, and the hook of its tests."""
@@ -84,7 +88,7 @@ def open_environment(
     tables: Sequence[bytes] = (TABLES_1 if version == 1 else TABLES)[kind]
     return Environment(
         folder, tables, read_only=read_only, lock=lock, create=False, map_size=sizes.map_size,
-        map_limit=sizes.map_limit,
+        map_limit=sizes.map_limit, later=LATER[kind],
     )  # fmt: skip
 
 

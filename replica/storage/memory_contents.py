@@ -14,6 +14,7 @@ from replica.errors import StoreDamaged
 from replica.storage.contract import (
     Install,
     JournalAppend,
+    JournalForget,
     JournalReplace,
     JournalTrim,
     LogCompact,
@@ -75,7 +76,7 @@ class Contents:
             match job:
                 case LogSave() | LogCompact() | LogReset():
                     self.log.apply(job)
-                case JournalAppend() | JournalReplace() | JournalTrim():
+                case JournalAppend() | JournalReplace() | JournalTrim() | JournalForget():
                     self.journal.apply(job)
                 case Installing(install, prepared):
                     self.log.apply(install)
@@ -122,7 +123,7 @@ def _records_of(job: MemoryJob) -> list[Spoil]:
             return [_journal(incarnation, seq) for incarnation, seq, _ in records]
         case JournalReplace(incarnation, seq):
             return [_journal(incarnation, seq)]
-        case JournalTrim() | Install():
+        case JournalTrim() | JournalForget() | Install():
             return []
         case StateFlush(written) | StateReplaceAll(written):
             return [*(_record(key) for key in sorted(written)), _refused("applied index and term")]

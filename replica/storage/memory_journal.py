@@ -11,7 +11,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from replica.storage.contract import Incarnation, JournalAppend, JournalRecord, JournalReplace, JournalTrim
+from replica.storage.contract import (
+    Incarnation,
+    JournalAppend,
+    JournalForget,
+    JournalRecord,
+    JournalReplace,
+    JournalTrim,
+)
 from replica.storage.memory_log import CommitLog
 
 
@@ -21,6 +28,7 @@ class MemoryJournal:
     def __init__(self, commit: CommitLog) -> None:
         self._commit = commit
         self._held: list[JournalRecord] = []
+        self._past: list[tuple[JournalRecord, int]] = []  # with the wall time of the trim, in order of position
         self._last_seq: dict[Incarnation, int] = {}  # in the order of first use
         self._last_position = 0
 
@@ -38,8 +46,22 @@ class MemoryJournal:
     def replace(self, incarnation: Incarnation, seq: int, payload: bytes) -> None:
         self._commit([JournalReplace(incarnation, seq, payload)])
 
-    def trim(self, through: Sequence[tuple[Incarnation, int]]) -> None:
-        self._commit([JournalTrim(through)])
+    @property
+    def past_length(self) -> int:
+        return len(self._past)
+
+    @property
+    def past_bytes(self) -> int:
+        return sum(len(record.payload) for record, _ in self._past)
+
+    def trim(self, through: Sequence[tuple[Incarnation, int]], at_ms: int | None = None) -> None:
+        self._commit([JournalTrim(through, at_ms)])
+
+    def forget(self, before_ms: int, most_bytes: int) -> None:
+        self._commit([JournalForget(before_ms, most_bytes)])
+
+    def read_past(self, after_position: int = 0, limit: int = 1000) -> list[JournalRecord]:
+        return [record for record, _ in self._past if record.position > after_position][:limit]
 
     def read(self, after_position: int = 0, limit: int = 1000) -> list[JournalRecord]:
         start = bisect_left(self._held, after_position + 1, key=lambda record: record.position)
@@ -65,10 +87,11 @@ class MemoryJournal:
         """What a new process finds."""
         other = MemoryJournal(commit)
         other._held, other._last_seq = list(self._held), dict(self._last_seq)
+        other._past = list(self._past)
         other._last_position = self._last_position
         return other
 
-    def apply(self, job: JournalAppend | JournalReplace | JournalTrim) -> None:
+    def apply(self, job: JournalAppend | JournalReplace | JournalTrim | JournalForget) -> None:
         """Do what a committed job does."""
         match job:
             case JournalAppend(records):
@@ -77,11 +100,18 @@ class MemoryJournal:
             case JournalReplace(incarnation, seq, payload):
                 place = self._place(incarnation, seq)
                 self._held[place] = JournalRecord(self._held[place].position, incarnation, seq, payload)
-            case JournalTrim(through):
+            case JournalTrim(through, at_ms):
                 highest: dict[Incarnation, int] = {}
                 for incarnation, seq in through:
                     highest[incarnation] = max(seq, highest.get(incarnation, seq))
+                gone = [record for record in self._held if record.seq <= highest.get(record.incarnation, -1)]
                 self._held = [record for record in self._held if record.seq > highest.get(record.incarnation, -1)]
+                if at_ms is not None:
+                    self._past += [(record, at_ms) for record in gone if not record.damaged]
+                    self._past.sort(key=lambda each: each[0].position)
+            case JournalForget(before_ms, most_bytes):
+                while self._past and (self.past_bytes > most_bytes or self._past[0][1] < before_ms):
+                    del self._past[0]
 
     def _append_one(self, incarnation: Incarnation, seq: int, payload: bytes) -> None:
         assert len(incarnation) == 16, f"an incarnation has {len(incarnation)} bytes, not 16"

@@ -41,6 +41,8 @@ class Kind(Enum):
     CHANGED = b"changed keys"
     REACH = b"changed reach"
     MANIFEST = b"manifest"
+    PAST = b"journal past"
+    PAST_ENDS = b"journal past sum"
 
 
 _BEGUN = {kind: blake2b(digest_size=SUM_BYTES, person=kind.value) for kind in Kind}

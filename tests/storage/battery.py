@@ -245,6 +245,48 @@ class StoreBattery:
         assert journal.last_seq(LIFE_1) == 2
         assert journal.latest_incarnation() == (LIFE_1, 2)
 
+    def test_what_is_trimmed_may_be_remembered(self, disk: Disk) -> None:
+        """Out of the journal, in the order of journalling, until it is too old or too much; over a restart."""
+        journal = disk.open().journal
+        journal.append([(LIFE_1, 0, b"open"), (LIFE_1, 1, b"a"), (LIFE_2, 0, b"open"), (LIFE_1, 2, b"bb")])
+        journal.trim([(LIFE_2, 0)], at_ms=1000)
+        journal.trim([(LIFE_1, 1)], at_ms=2000)
+        for view in now_and_later(journal, lambda: disk.open().journal):
+            assert names(view.read()) == [(LIFE_1, 2, b"bb")]
+            assert (view.length, view.past_length, view.past_bytes) == (1, 3, 9)
+            assert names(view.read_past()) == [(LIFE_1, 0, b"open"), (LIFE_1, 1, b"a"), (LIFE_2, 0, b"open")]
+            assert names(view.read_past(1, 1)) == [(LIFE_1, 1, b"a")]
+            assert view.last_seq(LIFE_1) == 2
+
+    def test_the_past_is_forgotten_from_its_oldest_end(self, disk: Disk) -> None:
+        """By the day on which it was trimmed, and by its bytes; what is trimmed without a day was never remembered."""
+        journal = disk.open().journal
+        journal.append([(LIFE_1, seq, b"%d" % seq * 10) for seq in range(6)])
+        journal.trim([(LIFE_1, 1)], at_ms=1000)
+        journal.trim([(LIFE_1, 3)], at_ms=2000)
+        journal.trim([(LIFE_1, 4)])
+        journal.forget(1000, 100)
+        assert journal.past_length == 4
+        journal.forget(1001, 100)
+        assert [record.seq for record in journal.read_past()] == [2, 3]
+        journal.forget(0, 15)
+        for view in now_and_later(journal, lambda: disk.open().journal):
+            assert ([record.seq for record in view.read_past()], view.past_bytes) == ([3], 10)
+        journal = disk.open().journal
+        journal.forget(0, 0)
+        assert (journal.read_past(), journal.past_length, journal.length) == ([], 0, 1)
+
+    def test_a_long_past_is_made_and_forgotten_in_portions(self, disk: Disk) -> None:
+        """More than one transaction each; nothing is left behind."""
+        journal = disk.open().journal
+        journal.append([(LIFE_1, seq, b"%d" % seq) for seq in range(2600)])
+        journal.trim([(LIFE_1, 2580)], at_ms=7)
+        assert [record.seq for record in journal.read_past(0, 3000)] == [*range(2581)]
+        journal.forget(8, 1 << 30)
+        for view in now_and_later(journal, lambda: disk.open().journal):
+            assert (view.past_length, view.past_bytes, view.read_past()) == (0, 0, [])
+            assert view.length == 19
+
     def test_a_position_is_never_used_twice(self, disk: Disk) -> None:
         """A reader that remembers its position would otherwise miss what came later."""
         journal = disk.open().journal

@@ -35,6 +35,7 @@ from replica.storage import (
     Identity,
     Install,
     JournalAppend,
+    JournalForget,
     JournalReplace,
     JournalTrim,
     LmdbStore,
@@ -80,7 +81,9 @@ def log_job(words: Sequence[str]) -> LogJob:
         case "replace", [life, seq, turn]:
             return JournalReplace(name_of(life), seq, content(life, seq, turn))
         case "trim", [life, seq]:
-            return JournalTrim([(name_of(life), seq)])
+            return JournalTrim([(name_of(life), seq)], at_ms=seq if seq % 3 else None)
+        case "forget", [before_ms]:
+            return JournalForget(before_ms, 1 << 20)
         case "install", [turn, term]:  # what it does to the log
             return LogReset(turn, term, (turn, content("membership", turn)))
     raise AssertionError(f"no such job: {words}")
@@ -132,7 +135,7 @@ class Child:
 
     def run(self) -> NoReturn:
         steps = [self.save] * 12 + [self.append] * 8 + [self.flush] * 6
-        steps += [self.compact, self.replace, self.trim] * 2
+        steps += [self.compact, self.replace, self.trim] * 2 + [self.forget]
         steps.append(self.install)
         self.append()
         while True:
@@ -183,6 +186,10 @@ class Child:
         self.trimmed = max(self.trimmed, self.seq - self.dice.randrange(10))
         if self.trimmed >= 0:
             self.hand_in_log("trim", self.life, self.trimmed)
+
+    def forget(self) -> None:
+        if self.trimmed >= 0:
+            self.hand_in_log("forget", self.trimmed - self.dice.randrange(10))
 
     def flush(self) -> None:
         self.turn += 1
@@ -288,6 +295,7 @@ def log_contents(store: Store) -> object:
         log.entries(first, last, UNLIMITED) if first <= last else (),
         log.memberships(), log.payload_bytes,
         journal.read(0, UNLIMITED), journal.incarnations(), journal.length, journal.payload_bytes,
+        journal.read_past(0, UNLIMITED), journal.past_length, journal.past_bytes,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from replica.raft.types import Entry, EntryKind, HardState
 from replica.storage import (
     Install,
     JournalAppend,
+    JournalForget,
     JournalReplace,
     JournalTrim,
     LmdbStore,
@@ -135,9 +136,13 @@ class TwoStores(RuleBasedStateMachine):
             numbered.append((life, seq, payload))
         self.both([JournalAppend(numbered)])
 
-    @rule(through=st.lists(st.tuples(lives, st.integers(0, 12)), max_size=3))
-    def trim(self, through: list[tuple[bytes, int]]) -> None:
-        self.both([JournalTrim(through)])
+    @rule(through=st.lists(st.tuples(lives, st.integers(0, 12)), max_size=3), at_ms=st.none() | st.integers(1, 9))
+    def trim(self, through: list[tuple[bytes, int]], at_ms: int | None) -> None:
+        self.both([JournalTrim(through, at_ms)])
+
+    @rule(before_ms=st.integers(0, 9), most_bytes=st.integers(0, 200))
+    def forget(self, before_ms: int, most_bytes: int) -> None:
+        self.both([JournalForget(before_ms, most_bytes)])
 
     @precondition(lambda self: self.memory.journal.length > 0)
     @rule(which=st.integers(0, 1000), payload=payloads)
@@ -221,6 +226,7 @@ def everything(store: Store) -> dict[str, object]:
         "portion": log.entries(first, last, 50) if first <= last else (),
         "hard state": (log.hard_state(), log.commit_hint()),
         "journal": (journal.read(), journal.read(2, 3), journal.length, journal.payload_bytes),
+        "past": (journal.read_past(), journal.read_past(2, 3), journal.past_length, journal.past_bytes),
         "incarnations": (journal.incarnations(), journal.latest_incarnation(), journal.last_seq(LIFE_2)),
         "memberships": log.memberships(),
         "sizes": (log.payload_bytes, [log.first_within(size) for size in (0, 1, 20, 50, 100, UNLIMITED)]),
