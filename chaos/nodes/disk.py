@@ -148,12 +148,19 @@ class SimWriter(LoopWriter[J]):
         self._answers: list[tuple[Done, Exception | None]] = []
         self._running = False
         self._idle = trio.Event()
+        self._open: list[Done] = []
+        """Whom nobody has answered yet."""
+        self._buried = False
 
     @property
     def busy(self) -> bool:
         return self._running
 
     def submit(self, job: J, done: Done) -> None:
+        if self._buried:
+            done(StorageFailed("the process is dead"))
+            return
+        self._open.append(done)
         if self._process.dead:
             return
         self._waiting.append((job, done))
@@ -183,6 +190,13 @@ class SimWriter(LoopWriter[J]):
             self._disk.counts["kill: unsynced saves lost"] += 1
         else:
             self._disk.counts["kill: torn write, its transaction undone"] += 1
+
+    def bury(self) -> None:
+        """The tasks of a dead process are unwound: who waits for its disk, shielded, could not end otherwise."""
+        self._buried = True
+        waiting, self._open = self._open, []
+        for done in waiting:
+            done(StorageFailed("the process is dead"))
 
     def _commit(self, jobs: Sequence[J]) -> Sequence[J]:
         unfinished = self._commit_in_store(jobs)
@@ -216,6 +230,7 @@ class SimWriter(LoopWriter[J]):
             return
         answers, self._answers = self._answers, []
         for done, problem in answers:
+            self._open.remove(done)
             done(problem)
         self._running = False
         self._begin()

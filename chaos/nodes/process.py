@@ -253,6 +253,8 @@ class Host:
         for process in self._corpses:
             process.scope.cancel()
             self.world.loop.thaw(process)
+            for writer in process.writers:
+                writer.bury()
 
     def pause(self) -> None:
         """SIGSTOP."""
