@@ -26,13 +26,15 @@ MOST_NUMBER = 127
 
 
 class Listed(Struct, frozen=True):
-    """One zone. `retired`: it was removed, or is being."""
+    """One zone. `retired`: it was removed, or is being. `replaces`: the number of the zone that goes when this one
+    comes, 0 for none: whoever leads then must know whom to keep if this one is withdrawn before it came."""
 
     number: int
     name: str
     address: str
     priority: int = 0
     retired: bool = False
+    replaces: int = 0
 
 
 class Founding(Struct, frozen=True):
@@ -90,8 +92,20 @@ class Directory(Struct, frozen=True):
         if found is None or found.retired:
             here = ", ".join(zone.name for zone in self.zones if not zone.retired)
             raise NotPermitted(f"{name} is no zone of this cluster; there are {here}")
-        others = tuple(zone for zone in self.zones if zone is not found)
-        return msgspec.structs.replace(self, zones=_ordered((*others, msgspec.structs.replace(found, retired=True))))
+        return self._changed(found, retired=True)
+
+    def reinstated(self, number: int) -> Directory:
+        """With that zone not retired after all: it never went."""
+        return self._changed(self.numbered(number), retired=False)
+
+    def coming_for(self, name: str, old: int) -> Directory:
+        """With the zone of that name coming in the place of number `old`."""
+        return self._changed(self.named(name), replaces=old)
+
+    def _changed(self, zone: Listed | None, **fields: int) -> Directory:
+        assert zone is not None, f"a zone that is not listed is to have {fields}"
+        others = (one for one in self.zones if one is not zone)
+        return msgspec.structs.replace(self, zones=_ordered((*others, msgspec.structs.replace(zone, **fields))))
 
     def priorities(self) -> tuple[tuple[int, int], ...]:
         """As a membership carries them."""

@@ -164,9 +164,17 @@ def role_of(zone: Listed, now: Membership) -> str:
 
 
 def target_of(now: Membership, directory: Directory, request: ChangeMembers) -> Membership:
-    """The membership that is asked for. Raises NotPermitted for a zone that is none, or a number that was used."""
+    """The membership that is asked for. Raises NotPermitted for a zone that is none, or a number that was used.
+
+    Of zones that come and zones that go in one request, each comes for one, in the order in which they are named. Where
+    one that has not come yet is withdrawn, the one that was to go for it stays.
+    """
     voters = set((now.voters | now.incoming) - now.leaving)
     learners = set(now.learners - now.incoming)
+    comes_for = _comes_for(now, directory, request)
+    for number in _kept(now, directory, request) - set(comes_for.values()):
+        directory = directory.reinstated(number)
+        voters.add(number)
     for new in request.add:
         directory = directory.with_zone(Listed(new.number, new.name, new.address, new.priority))
         (learners if request.learners else voters).add(new.number)
@@ -182,9 +190,28 @@ def target_of(now: Membership, directory: Directory, request: ChangeMembers) -> 
         assert found is not None, f"{name} was retired and is not listed"
         voters.discard(found.number)
         learners.discard(found.number)
+    for name, old in comes_for.items():
+        directory = directory.coming_for(name, old)
     return Membership(
         frozenset(voters),
         learners=frozenset(learners),
         directory=directory.encode(),
         priority=directory.priorities(),
     )
+
+
+def _comes_for(now: Membership, directory: Directory, request: ChangeMembers) -> dict[str, int]:
+    """The new voters' names, and the numbers of the zones that go for them. Who comes for one that has not come yet
+    itself comes for the zone that was to go for that one."""
+    coming = [*(zone.name for zone in request.add if not request.learners), *request.promote]
+    found = {}
+    for name, old in zip(coming, map(directory.named, request.remove), strict=False):
+        if old is not None:
+            found[name] = old.replaces if old.number in now.incoming and old.replaces else old.number
+    return found
+
+
+def _kept(now: Membership, directory: Directory, request: ChangeMembers) -> set[int]:
+    """The zones that were to go for zones which, by this request, do not come."""
+    removed = filter(None, map(directory.named, request.remove))
+    return {zone.replaces for zone in removed if zone.number in now.incoming} & now.leaving

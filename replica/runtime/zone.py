@@ -577,11 +577,13 @@ class ZoneNode:
     @property
     def is_out(self) -> bool:
         """Whether this zone was removed: by what is committed here, or by what most of the others say who will not have
-        it. (One that was away when it was removed, or whose leader went with it, is told by nobody else.)"""
+        it. (One that was away when it was removed, or whose leader went with it, is told by nobody else: its log may
+        end with the very entry that removes it, and nothing says that this is committed.)"""
         refusing = sum(NOT_A_MEMBER in reason for reason in self.links.refusals.values())
         unwanted = self.standing.leader == NOBODY and 2 * refusing > len(self._linked)
-        member = self.number in self.raft.membership.voters
-        return self.removed or (member and unwanted)
+        listed = self.directory.numbered(self.number)
+        goes = listed is not None and listed.retired
+        return self.removed or (unwanted and (goes or self.number in self.raft.membership.voters))
 
     def _check(self, payload: Payload) -> None:
         """What this zone will not even hand in. Raises NotAvailable, NotPermitted: surely not done."""

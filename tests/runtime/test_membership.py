@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -16,10 +17,13 @@ from replica.admin import members
 from replica.api import Site, Zone
 from replica.config import Timing, ZoneConfig, ZonePeer, ZoneSection
 from replica.errors import ConfigError, NotPermitted
+from replica.raft.types import NOBODY, Membership
 from replica.runtime.client import Client, open_client
 from replica.runtime.directory import Directory, Listed
 from replica.runtime.learning import Digests
+from replica.runtime.zone import ZoneNode
 from replica.wire.client import NewZone
+from replica.wire.handshake import NOT_A_MEMBER
 from tests.runtime.nodes import CASE, CASE_ID, SAMU, Nodes, Plan, free_port, until, until_mode
 
 pytestmark = pytest.mark.processes
@@ -175,6 +179,27 @@ async def test_the_zone_that_was_removed_says_so_and_its_number_and_name_are_nev
             with pytest.raises(NotPermitted, match="never given again"):
                 await members.at_leader(growing.any_address, partial(_add, again), 10)
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("voters", "retired", "out"),
+    [({1, 2, 3}, False, True), ({2, 3}, True, True), ({2, 3}, False, False)],
+    ids=["away when it was removed", "never told that its removal is committed", "not added yet"],
+)
+def test_a_zone_that_nobody_will_have_is_out_unless_it_only_waits_to_be_added(
+    voters: set[int], retired: bool, out: bool
+) -> None:
+    """Its leader went with it: the entry that removes it is the last of its log, and nobody is there to commit it."""
+    zone = SimpleNamespace(
+        number=1,
+        removed=False,
+        links=SimpleNamespace(refusals=dict.fromkeys(("zone-2", "zone-3"), NOT_A_MEMBER)),
+        standing=SimpleNamespace(leader=NOBODY),
+        raft=SimpleNamespace(membership=Membership(frozenset(voters))),
+        directory=Directory((Listed(1, "zone-1", "h:1", retired=retired),)),
+        _linked={2, 3},
+    )
+    assert ZoneNode.is_out.fget(zone) is out  # type: ignore[attr-defined]
 
 
 async def test_a_zone_that_joins_does_not_list_itself_and_one_that_founds_does(tmp_path: Path) -> None:
