@@ -108,6 +108,8 @@ def _progress(seen: dict[str, Any]) -> str:
 
 
 def _how_far(zone: dict[str, Any], seen: dict[str, Any]) -> str:
+    if "waits" in zone:
+        return f" (waits to be upgraded: {zone['waits']})"
     if "match_index" not in zone:
         return ""
     words = [f"{zone['match_index']} of {seen['commit_index']}"]
@@ -118,7 +120,14 @@ def _how_far(zone: dict[str, Any], seen: dict[str, Any]) -> str:
 
 def table(seen: dict[str, Any]) -> RenderableType:
     """A line a zone; below it the generation, and how it came to be the present one."""
-    return Group(_zones(seen), *_generations(seen))
+    return Group(_zones(seen), *_waiting(seen), *_generations(seen))
+
+
+def _waiting(seen: dict[str, Any]) -> Iterator[Text]:
+    """Why a zone does not get its vote, where it is not only a matter of time."""
+    for zone in seen["zones"]:
+        if "waits" in zone:
+            yield Text(f"{zone['name']} gets no vote before it is upgraded: {zone['waits']}", style="yellow")
 
 
 def _generations(seen: dict[str, Any]) -> Iterator[Text]:

@@ -80,6 +80,8 @@ class Office:
                 }
             elif zone.number == node.number:
                 line |= {"match_index": node.raft.last_index}
+            if zone.number in now.learners and (unfit := node.unfit(zone.number)):
+                line |= {"waits": unfit}
             yield line
 
     def _name(self, number: int) -> str:
@@ -99,6 +101,7 @@ class Office:
         if node.raft.leader != node.number:
             return self._redirect()
         target = target_of(node.raft.membership, node.directory, request)
+        self._check_levels(request)
         answer = await node.requests.ask(lambda token: raft_events.ChangeRequested(now_ms(), token, target))
         match answer:
             case Accepted():
@@ -109,6 +112,13 @@ class Office:
             case Refused():
                 raise error_of(answer)
         raise AssertionError(f"a change was answered with {answer}")
+
+    def _check_levels(self, request: ChangeMembers) -> None:
+        """A learner that cannot apply the cluster's level is not promoted. (Of a zone that is added nothing is known
+        before it is met; then it is a learner, and its line says why it waits.)"""
+        for name in request.promote:
+            if unfit := self._node.unfit(self._numbered(name)):
+                raise NotPermitted(unfit)
 
     async def hand_over(self, to: str) -> dict[str, Any]:
         """Hand leadership over, and wait until another leads: {"leader": its name}. Raises as `change`; NotAvailable

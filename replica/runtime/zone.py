@@ -15,7 +15,7 @@ import trio
 
 from replica.cases import queries
 from replica.cases.commands import Payload, RaiseLevel
-from replica.cases.levels import check_known, spoken_by_all
+from replica.cases.levels import check_known, may_raise, spoken_by_all
 from replica.cases.machine import apply
 from replica.cases.operations import OperationId
 from replica.cases.verdicts import Effects
@@ -287,10 +287,13 @@ class ZoneNode:
     def compare(self, peer: int, index: int, digest: str) -> None:
         """A learner has told its digest."""
         same = self.digests.same(index, digest)
-        if self.leads and same is not None:
+        if self.leads and same is not None and not self.unfit(peer):
             self.step(raft_events.LearnerCompared(now_ms(), peer, index, same))
 
     def found(self, peer: int) -> None:
+        """There is a link to a zone, and it has said what it can apply."""
+        if unfit := self.unfit(peer):
+            self.log.warning("zone-unfit", peer=self._name(peer), reason=unfit)
         self._inbox.append(raft_events.PeerFound(now_ms(), peer))
         self._bell.ring()
 
@@ -405,8 +408,8 @@ class ZoneNode:
     def _carry_out(self, ready: Ready) -> None:
         for note in ready.notes:
             self.log.info(note.what, **dict(note.facts))
-        self.links.post(ready.send_now)
-        self.links.post(self._saving.add(ready))
+        self._post(ready.send_now)
+        self._post(self._saving.add(ready))
         self._settle(ready)
         self.snapshots.take_ready(ready)
         if ready.membership is not None:
@@ -421,6 +424,12 @@ class ZoneNode:
         if ready.committed or ready.standing is not None:
             self.beat()
 
+    def _post(self, messages: Sequence[Message]) -> None:
+        """Messages of the log to other zones; to a learner of an older release none, as if there were no link: it
+        waits, whole, to be upgraded. (A voter cannot be of one: the level was not raised before all could apply it.)"""
+        unfit = {number for number in self.raft.membership.learners if self.unfit(number)}
+        self.links.post([message for message in messages if message.to not in unfit] if unfit else messages)
+
     def _saved(self, problem: Exception | None) -> None:
         self._log_full = problem is not None
         self._stalled_ms = 0
@@ -430,7 +439,7 @@ class ZoneNode:
         number, messages = self._saving.finish()
         if self._saving.installed is not None:
             self._replace(self._saving.installed)
-        self.links.post(messages)
+        self._post(messages)
         self._inbox.append(raft_events.Persisted(now_ms(), number))
         self._bell.ring()
 
@@ -600,15 +609,21 @@ class ZoneNode:
 
     def _check_level(self, level: int) -> None:
         """A level is raised once every zone that gets the log can apply it: the others would stop at the next entry."""
-        now = self.raft.membership
-        levels = {self.number: self._me.levels, **self.links.levels}
-        for number in sorted(now.voters | now.outgoing | now.learners):
-            listed = self.directory.numbered(number)
-            name = listed.name if listed is not None else str(number)
-            if number not in levels:
-                raise NotPermitted(f"{name} has not been met yet: what levels it can apply is not known")
-            if levels[number][1] < level:
-                raise NotPermitted(f"{name} can apply level {levels[number][1]} at most, not {level}: upgrade it first")
+        why = may_raise(level, {self._name(number): highest for number, highest in self._spoken.items()})
+        if why is not None:
+            raise NotPermitted(why)
+
+    def unfit(self, number: int) -> str:
+        """Why a zone that was met cannot be given the log: it would stop at the first entry of a level that it cannot
+        apply. Empty where it can be, or was not met."""
+        met = self.links.levels.get(number)
+        if met is None:
+            return ""
+        return may_raise(queries.feature_level(self.state), {self._name(number): met[1]}) or ""
+
+    def _name(self, number: int) -> str:
+        listed = self.directory.numbered(number)
+        return listed.name if listed is not None else str(number)
 
     async def until_another_leads(self) -> None:
         """Wait until this zone knows of a leader that it is not."""
