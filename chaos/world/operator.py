@@ -185,10 +185,14 @@ class Operator:
         return replace(target, priority=ranks) if target else None
 
     def _keep_the_silent(self, now: Membership, asked: Node) -> Membership | None:
-        """What nobody should ask for: the nodes that answer go, those that do not stay."""
+        """What nobody should ask for: the nodes that answer go, those that do not stay. With two new ones beside them
+        it may just do, as long as both keep answering."""
         voters, learners = self._wanted(now)
         silent = {number for number in voters if self._world.nodes[number].raft is None}
-        return self._target(now, silent | {asked.number}, learners) if silent else None
+        if not silent:
+            return None
+        new = {self._new(), self._new()} - {NOBODY} if self._random() < 0.5 else set()
+        return self._target(now, silent | {asked.number} | new, learners)
 
     def _compare(self, _: None) -> None:
         """Tell each leader, now and then, whether the learners that are to vote have the state it has. At first one
@@ -210,6 +214,10 @@ class Operator:
             self._world.count("learner seems different", learner.number, index)
             same = False
         leader.receive((LearnerCompared, learner.number, index, same))
+        others = leader.raft is not None and len(leader.raft.membership.incoming) > 1
+        if same and others and self._world.storming and self._random() < 0.3:  # while the others still catch up
+            who = learner, learner.life, "learner dies once it is compared"
+            self._world.at(self._world.now_ms, self._die, who)
 
     def appended_step(self, leader: Node) -> None:
         """A leader has appended a step of a change: in some weathers it dies over it."""

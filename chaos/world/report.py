@@ -105,6 +105,7 @@ EXPECTED_FAULTS = (
     "node joins",
     "joins late",
     "learner seems different",
+    "learner dies once it is compared",
     "crash after a membership step",
     "crash in the joint state",
     "note: membership",
