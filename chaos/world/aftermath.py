@@ -98,7 +98,9 @@ def must_commit(world: World) -> None:
             )
             raise InvariantViolated("Progress", "a healthy quorum makes none", facts)
         leader = world.leader()
-        if leader is not None and token not in [waiting for _, waiting in leader.accepted.values()]:
+        under_way = leader is not None and token in [waiting for _, waiting in leader.accepted.values()]
+        # One at a time, and none once one is committed: or the slowest would be an entry behind for ever.
+        if leader is not None and not under_way and token not in world.clients.acknowledged:
             token = world.clients.propose(leader)
         world.run_until_ms(world.now_ms + world.weather.heartbeat_interval_ms)
     world.calm_after_ms = world.now_ms - begun_ms

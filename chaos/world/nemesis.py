@@ -163,7 +163,9 @@ class Nemesis:
         if len(alive) > 1:
             sender = self._world.leader() or self._pick(alive)
             receiver = self._pick([node for node in self._world.alive() if node is not sender])
-            if sender.disk.flushed:
+            raft = sender.raft
+            # One that is about to replace its own state with a newer one has nothing to send.
+            if raft is not None and sender.disk.flushed and raft.first_index <= sender.disk.flushed + 1:
                 self._world.shipping.unasked(sender, receiver)
 
     # -- links ----------------------------------------------------------------------------------------------------
