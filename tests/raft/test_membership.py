@@ -186,6 +186,44 @@ def test_a_farewell_ends_though_nobody_answers_it() -> None:
     assert [view.peer for view in node.raft.progress] == [2]
 
 
+def test_a_farewell_lasts_until_the_removal_is_known_to_be_committed() -> None:
+    """The entry alone says nothing: it might yet be replaced, and its holder would call elections for it (4.2.2)."""
+    node = leader()
+    node.settle(change(node, of(1, 2)))
+    node.settle(acknowledge(node, 2, 3))
+    assert node.raft.membership == of(1, 2)
+    node.settle(acknowledge(node, 3))
+    node.settle(node.wait(50))
+    assert node.raft.commit_index < node.raft.last_index
+    assert [view.peer for view in node.raft.progress] == [2, 3]
+    node.settle(acknowledge(node, 2))
+    node.settle(node.wait(50))
+    assert [view.peer for view in node.raft.progress] == [2]
+
+
+def test_a_later_change_does_not_begin_a_farewell_anew() -> None:
+    """Else a node that is gone would cost something for as long as changes follow each other."""
+    node = leader(check_quorum=False)
+    node.settle(change(node, of(1, 2)))
+    node.settle(acknowledge(node, 2))
+    node.settle(acknowledge(node, 2))
+    for turn in range(26):
+        node.settle(node.wait(50))
+        node.settle(acknowledge(node, 2))
+        node.settle(change(node, Membership(frozenset({1, 2}), directory=b"%d" % turn)))
+        node.settle(acknowledge(node, 2))
+    assert node.raft.membership.directory == b"25"
+    assert [view.peer for view in node.raft.progress] == [2]
+
+
+@pytest.mark.parametrize(("count", "fits"), [(7, True), (8, False)])
+def test_seven_voters_are_the_most(count: int, fits: bool) -> None:
+    node = leader()
+    ready = change(node, of(*range(1, count + 1)))
+    assert bool(ready.accepted) == fits
+    assert [one.detail for one in ready.refused] == ([] if fits else ["8 voters, 7 at most"])
+
+
 def test_a_change_goes_on_under_a_new_leader_only_once_its_own_term_has_committed() -> None:
     """2015, raft-dev: before that it does not know what is committed."""
     node = Solo()

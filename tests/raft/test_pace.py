@@ -47,6 +47,14 @@ def test_the_round_trip_lies_within_what_was_measured_and_its_deviation(samples:
         assert 0 <= trip.most_ms <= 5 * 5000
 
 
+def test_the_first_round_trip_is_believed_whole_and_given_half_of_itself_as_deviation() -> None:
+    """RFC 6298, 2.2: a leader that began from nothing would call its followers impatient while it learns."""
+    trip = pace.RoundTrip()
+    assert trip.most_ms == 0
+    trip.measured(40)
+    assert trip.most_ms == 40 + 4 * 20
+
+
 def test_a_steady_round_trip_is_learned_and_a_jittery_one_is_given_room() -> None:
     """RFC 6298: mean and four deviations."""
     steady, jittery = pace.RoundTrip(), pace.RoundTrip()
