@@ -7,7 +7,7 @@ states the promise in its shortest form.
 
 from __future__ import annotations
 
-from chaos.mutants.mutant import Mutant, NamedTests, Scenarios, Seeds
+from chaos.mutants.mutant import Mutant, Scenarios, Seeds, promise
 
 MEMBERSHIP = "replica/raft/membership.py"
 READS = "replica/raft/reads.py"
@@ -18,11 +18,6 @@ SCENARIOS = Scenarios()
 STORM = Seeds(100)
 CHANGING = Seeds(100, "changing-members")
 LEASES = Seeds(100, "leases")
-
-
-def promise(*names: str) -> NamedTests:
-    """Tests of tests/chaos/test_chapters.py."""
-    return NamedTests(tuple(f"tests/chaos/test_chapters.py::{name}" for name in names))
 
 
 CHAPTERS = (

@@ -6,7 +6,7 @@ cost progress, not safety, are caught by the scenario that shows the rule.
 
 from __future__ import annotations
 
-from chaos.mutants.mutant import Mutant, NamedTests, Scenarios, Seeds
+from chaos.mutants.mutant import Mutant, NamedTests, Scenarios, Seeds, promise
 
 STORM = Seeds(60)
 LOST_STORES = Seeds(60, "lost-stores")
@@ -67,7 +67,7 @@ ELECTIONS = (
         "replica/raft/election.py",
         "if state.durable == state.hard:\n        role.granted.add(state.node)",
         "if state.hard.vote == state.node:\n        role.granted.add(state.node)",
-        (STORM,),
+        (STORM, promise("test_the_own_vote_counts_when_its_own_save_is_done_and_not_an_earlier_one")),
     ),
     Mutant(
         "shorter-log-elected",

@@ -31,6 +31,11 @@ class NamedTests:
     ids: tuple[str, ...]
 
 
+def promise(*names: str) -> NamedTests:
+    """Tests of tests/chaos/test_chapters.py: each states one promise in its shortest form."""
+    return NamedTests(tuple(f"tests/chaos/test_chapters.py::{name}" for name in names))
+
+
 @dataclass(frozen=True, slots=True)
 class Seeds:
     """Seeds of the simulated world, from 1 on, at most so many. Caught: the invariant that is violated."""

@@ -5,13 +5,16 @@ Leaves out: whatever only real processes have.
 
 from __future__ import annotations
 
-from chaos.mutants.mutant import Mutant, NamedTests, Seeds
+from chaos.mutants.mutant import Mutant, NamedTests, Seeds, promise
 
 WORLD = Seeds(40, depth="node", steps=3_000)
 GATE = NamedTests(("tests/cases/test_gate.py",))
 BOOKKEEPING = NamedTests(("tests/cases/test_bookkeeping.py",))
 SAVING = NamedTests(("tests/runtime/test_saving.py",))
 STATE = NamedTests(("tests/runtime/test_state.py",))
+CHANGES = NamedTests(
+    ("tests/runtime/test_shipping.py::test_a_follower_a_little_behind_is_sent_only_the_records_that_changed",)
+)
 
 NODE = (
     Mutant(
@@ -44,7 +47,7 @@ NODE = (
         "replica/runtime/zone.py",
         "return self.raft.stable_index >= self.state.index and not quiet",
         "return not quiet",
-        (NamedTests(("tests/chaos/test_chapters.py::test_the_state_is_not_flushed_ahead_of_the_nodes_own_log",)),),
+        (promise("test_the_state_is_not_flushed_ahead_of_the_nodes_own_log"),),
     ),
     Mutant(
         "failed-write-back-on-top",
@@ -124,7 +127,7 @@ NODE = (
         "replica/runtime/shipping.py",
         "        records.append((key, value))\n",
         '        if not key.startswith(b"k"):\n            records.append((key, value))\n',
-        (WORLD,),
+        (CHANGES,),
     ),
     Mutant(
         "read-does-not-wait-for-its-index",
@@ -172,7 +175,7 @@ NODE = (
         "replica/runtime/zone.py",
         "        if self._saving.install_waits:\n            self._after_install += ready.committed",
         "        if not self._saving:\n            self._after_install += ready.committed",
-        (WORLD,),
+        (promise("test_entries_behind_an_install_are_applied_after_it"),),
     ),
     Mutant(
         "written-back-during-an-install",
@@ -180,7 +183,7 @@ NODE = (
         "replica/runtime/zone.py",
         "quiet = self.snapshots.fetcher.quiet or self._saving.install_waits",
         "quiet = False",
-        (WORLD,),
+        (promise("test_the_state_is_not_flushed_ahead_of_the_nodes_own_log"),),
     ),
     Mutant(
         "one-incarnation-for-all-lives",

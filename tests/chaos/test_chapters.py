@@ -6,6 +6,7 @@ the test in the place of all others, so that each fact takes a few events and th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -379,6 +380,49 @@ def test_the_log_is_compacted_up_to_the_least_of_what_is_needed() -> None:
     assert raft.compaction_index(flushed_index=3, keep_from=6) == 3
     assert raft.compaction_index(flushed_index=6, keep_from=3) == 2
     assert raft.compaction_index(flushed_index=6, keep_from=6, sending=4) == 4
+
+
+# ---- elections
+
+
+def test_the_own_vote_counts_when_its_own_save_is_done_and_not_an_earlier_one() -> None:
+    """A disk that is late with the vote of the term before says nothing about the vote of this one."""
+    solo = Solo(voters=1)
+    first = solo.become_candidate()
+    second = solo.wait(1_000)
+    assert second.hard_state is not None
+    assert second.hard_state.term > 1
+    solo.save(first)
+    assert solo.is_a(Role.CANDIDATE)
+    solo.save(second)
+    assert solo.is_a(Role.LEADER)
+
+
+# ---- a node's loop
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_entries_behind_an_install_are_applied_after_it(waits: bool) -> None:
+    """While a snapshot is to take the state's place, what is committed behind it waits; otherwise it is applied."""
+    applied: list[int] = []
+
+    def nothing(*_: object) -> tuple[()]:
+        return ()
+
+    node = SimpleNamespace(
+        log=None,
+        _post=nothing,
+        _saving=SimpleNamespace(add=nothing, install_waits=waits),
+        _settle=nothing,
+        snapshots=SimpleNamespace(take_ready=nothing),
+        _after_install=[],
+        _apply=lambda entry: applied.append(entry.index),
+        beat=nothing,
+    )
+    empty = follower(1).raft.ready()
+    ready = replace(empty, committed=entries(1, 1, first=11), standing=None, membership=None, notes=())
+    cast(Any, ZoneNode)._carry_out(node, ready)
+    assert (applied, [entry.index for entry in node._after_install]) == (([], [11, 12]) if waits else ([11, 12], []))
 
 
 # ---- the write-back
