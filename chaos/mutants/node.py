@@ -123,10 +123,10 @@ NODE = (
     ),
     Mutant(
         "dedupe-table-lost-in-a-snapshot",
-        "What callers' keys were used for is left out of the state that a node too far behind is sent.",
+        "What numbers of each site were taken is left out of the state that a node too far behind is sent.",
         "replica/runtime/shipping.py",
         "        records.append((key, value))\n",
-        '        if not key.startswith(b"k"):\n            records.append((key, value))\n',
+        '        if not key.startswith(b"s"):\n            records.append((key, value))\n',
         (CHANGES,),
     ),
     Mutant(

@@ -21,7 +21,7 @@ from replica.raft.types import Entry, Role
 
 if TYPE_CHECKING:
     from chaos.world.applying import Applying
-    from chaos.world.node import Node
+    from chaos.world.node import Item, Node
     from chaos.world.world import World
 
 
@@ -50,9 +50,9 @@ class Clients:
         leaders = [node for node in world.alive() if node.role is Role.LEADER]  # a deposed one does not know it is one
         choices = leaders if leaders and random() < 0.8 else world.peers()
         node = choices[int(random() * len(choices))]
-        for _count in range(1 + int(random() * weather.burst)):
-            if node.raft is not None:
-                self.propose(node)
+        if node.raft is not None:
+            # What comes in one piece is read in one turn: many steps, then one Ready.
+            node.receive_all([self._proposal(node) for _ in range(1 + int(random() * weather.burst))])
         if weather.reads and random() < weather.reads:
             alive = world.alive()
             if alive:
@@ -61,13 +61,16 @@ class Clients:
 
     def propose(self, node: Node) -> int:
         """One new proposal at this node. Returns its token."""
+        node.receive(self._proposal(node))
+        return self._token
+
+    def _proposal(self, node: Node) -> Item:
         self.next_token()
         padding = int(self._world.rng.random() * (self._world.weather.padding + 1))
         payload = b"%d" % self._token + b"." * padding
         self._payload[self._token] = payload
         self._world.count("proposed", node.number, self._token)
-        node.receive((Propose, self._token, payload))
-        return self._token
+        return (Propose, self._token, payload)
 
     def next_token(self) -> int:
         """A number that no request, and no snapshot, of this run had before."""

@@ -12,6 +12,7 @@ what_is_saved…`) and see the invariants catch it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +121,11 @@ class Node(Applying):
     def receive(self, item: Item) -> None:
         """Something for the inbox. The loop drains it now, or a little later."""
         self.inbox.append(item)
+        self._wake()
+
+    def receive_all(self, items: Sequence[Item]) -> None:
+        """Several things at once."""
+        self.inbox += items
         self._wake()
 
     def _wake(self) -> None:
