@@ -254,8 +254,8 @@ CHAPTERS = (
         "transfer-without-catching-up",
         "The heir is asked to campaign before it has the leader's log.",
         TRANSFER,
-        "if transfer is None or transfer.asked or target is None or target.match_index < state.log.last_index:",
-        "if transfer is None or transfer.asked or target is None:",
+        "if leader.progress[transfer.to].match_index < state.log.last_index:",
+        "if leader.progress[transfer.to].match_index < 0:",
         (
             SCENARIOS,
             promise("test_the_heir_is_asked_to_campaign_only_when_it_has_all_there_is"),
@@ -265,8 +265,8 @@ CHAPTERS = (
         "transfer-never-given-up",
         "A leader whose heir never campaigns refuses proposals for ever.",
         TRANSFER,
-        "if transfer is not None and (state.now_ms >= transfer.deadline_ms or transfer.to not in leader.progress):",
-        "if transfer is not None and transfer.to not in leader.progress:",
+        "if transfer is not None and (state.now_ms >= transfer.deadline_ms or not _is_voter(state, transfer.to)):",
+        "if transfer is not None and not _is_voter(state, transfer.to):",
         (
             CHANGING,
             SCENARIOS,

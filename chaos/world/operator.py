@@ -20,6 +20,7 @@ from replica.raft.types import NOBODY, Membership, NodeId, Role
 if TYPE_CHECKING:
     from chaos.world.node import Node
     from chaos.world.world import World
+    from replica.raft.core import Raft
 
 MOST_VOTERS = 7
 CHANGES = (
@@ -205,6 +206,8 @@ class Operator:
         world.at(world.now_ms + max(1, world.weather.election_timeout_ms // 2), self._compare, None)
 
     def _compare_one(self, leader: Node, learner: Node) -> None:
+        if leader.raft is None:
+            return  # it died of the answer before
         index = min(leader.applied, learner.applied)
         theirs, ours = learner.digest_at(index), leader.digest_at(index)
         if learner.raft is None or index == 0 or theirs is None or ours is None:
@@ -214,7 +217,8 @@ class Operator:
             self._world.count("learner seems different", learner.number, index)
             same = False
         leader.receive((LearnerCompared, learner.number, index, same))
-        others = leader.raft is not None and len(leader.raft.membership.incoming) > 1
+        raft: Raft | None = leader.raft  # it may die of this answer, too
+        others = raft is not None and len(raft.membership.incoming) > 1
         if same and others and self._world.storming and self._random() < 0.3:  # while the others still catch up
             who = learner, learner.life, "learner dies once it is compared"
             self._world.at(self._world.now_ms, self._die, who)

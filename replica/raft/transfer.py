@@ -68,12 +68,18 @@ def best_target(state: State, leader: Leader) -> NodeId:
 def go_on(state: State, leader: Leader) -> bool:
     """Ask the target to campaign as soon as its log is as long as ours; whether that was now."""
     transfer = leader.transfer
-    target = None if transfer is None else leader.progress.get(transfer.to)  # a change may have removed it meanwhile
-    if transfer is None or transfer.asked or target is None or target.match_index < state.log.last_index:
+    if transfer is None or transfer.asked or not _is_voter(state, transfer.to):
+        return False
+    if leader.progress[transfer.to].match_index < state.log.last_index:
         return False
     transfer.asked = True
     send_timeout_now(state, transfer.to)
     return True
+
+
+def _is_voter(state: State, node: NodeId) -> bool:
+    """A change that was under way may have removed the target meanwhile. It would not campaign if it were asked."""
+    return node in state.membership.voters
 
 
 def send_timeout_now(state: State, to: NodeId) -> None:
@@ -83,9 +89,9 @@ def send_timeout_now(state: State, to: NodeId) -> None:
 
 
 def give_up_late(state: State, leader: Leader) -> None:
-    """Nobody else leads an election timeout after: take requests again."""
+    """Nobody else leads an election timeout after, or the target may not lead any more: take requests again."""
     transfer = leader.transfer
-    if transfer is not None and (state.now_ms >= transfer.deadline_ms or transfer.to not in leader.progress):
+    if transfer is not None and (state.now_ms >= transfer.deadline_ms or not _is_voter(state, transfer.to)):
         leader.transfer = None
         leader.preferred = (NOBODY, 0)
         state.outbox.transfers.append(Transferred(transfer.token, transfer.to, False, "it did not take over in time"))
