@@ -136,8 +136,16 @@ def test_the_page_names_enough_to_be_worth_the_check() -> None:
         ("### C7 ", "### C8 ", "C7 is there 0 times"),
         ("### C7 ", "### C8 ", "C8 is there 2 times"),
         ("### D9 ", "### D11 ", "D11 is no line of the list"),
-        ("* missing: on real processes a majority", "* lacking: on real processes a majority", "C2: no label: lacking"),
-        ("* missing: on real processes a majority", "* note: on real processes a majority", "C2: in part, and nothing"),
+        (
+            "* missing: on real nodes every fsync slow",
+            "* lacking: on real nodes every fsync slow",
+            "D7: no label: lacking",
+        ),
+        (
+            "* missing: on real nodes every fsync slow",
+            "* note: on real nodes every fsync slow",
+            "D7: in part, and nothing",
+        ),
         ("* result: by command\n", "* result: surely\n", "C17: the result is 'surely'"),
         ("* result: tested\n\n### D2", "* missing: much\n* result: tested\n\n### D2", "D1: tested, and something"),
     ],
