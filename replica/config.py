@@ -114,6 +114,11 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """What a node sends of its state, to all who lack it together."""
     snapshot_keep_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 600
     """How long a snapshot that nobody asks for any more is kept."""
+    past_days: Annotated[int, Meta(ge=0, le=3650)] = 7
+    """How long a site remembers what its journal has let go of, to offer it again to a cluster that was founded anew
+    without it; 0: not at all."""
+    past_mib: Annotated[int, Meta(ge=0, le=1 << 20)] = 512
+    """How much of that it remembers at most."""
     changed_mib: Annotated[int, Meta(ge=0, le=1024)] = 8
     """Up to here a receiver a little behind is sent the records that changed, beyond it a snapshot."""
     link_bytes: Annotated[int, Meta(ge=1 << 20, le=32 << 20)] = 16 << 20

@@ -15,16 +15,27 @@ long log whose end is of an older term may lack what was agreed since.
 
 Who did it and when stands in the directory, in the log, for ever. Done again after a crash in the middle, it goes on.
 
+The state counts it, too (cases/generations.py): as an entry of its own, at the new index, applied by the rules of the
+level in force. So whoever takes the new state sees in it, without asking anybody, that a history was given up, up to
+which entry both are the same for certain (what this zone knew to be committed), and where the new one begins. A site
+that is ahead offers again what it had agreed beyond (offline/ahead.py).
+
 Leaves out: asking whether it is meant (cli.py).
 """
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import msgspec
 
+from replica.cases import queries
+from replica.cases.generations import operations
 from replica.cases.machine import apply
+from replica.cases.operations import Batch
+from replica.cases.records import Overlay
+from replica.cases.verdicts import VerdictKind
 from replica.config import ZoneConfig
 from replica.errors import StoreError
 from replica.raft.memberships import decode_membership, encode_membership
@@ -33,6 +44,7 @@ from replica.runtime.directory import Directory, Founding
 from replica.runtime.state import State
 from replica.runtime.zone import directory_of, generation_of
 from replica.storage import LogReset, LogSave, Store, open_store, peek_identity
+from replica.wire.handshake import cluster_name
 from replica.wire.operation_codec import decode_batch
 
 JUMP = 1_000_000
@@ -58,6 +70,7 @@ def found_anew(config: ZoneConfig, by: str, at_ms: int) -> Founding:
 def _found(config: ZoneConfig, store: Store, by: str, at_ms: int) -> Founding:
     state = State(store.state)
     generation = generation_of(config, store.log) + 1
+    agreed, again = max(store.log.commit_hint(), state.index), state.index > store.log.last_index()
     for entry in _unapplied(store, state.index):
         _apply(state, entry)
     hard = store.log.hard_state()
@@ -67,7 +80,8 @@ def _found(config: ZoneConfig, store: Store, by: str, at_ms: int) -> Founding:
     membership = _alone(config, store, founding)
     # The state first: a crash in between leaves a state ahead of its log, which no zone starts with, and which this
     # takes for what it is when it is done again.
-    store.state.replace_all(dict(state.scan(b"")), (index, term))
+    counted = () if again else _counted(config, state, founding, agreed, (index, term))
+    store.state.replace_all(dict(Overlay(state, dict(counted)).scan(b"")), (index, term))
     store.commit_log(
         [
             LogReset(index, term, (index, encode_membership(membership))),
@@ -90,6 +104,21 @@ def _apply(state: State, entry: Entry) -> None:
     if entry.kind is EntryKind.DATA:
         changes = apply(state, decode_batch(entry.data), entry.index, entry.term).changes
     state.advance(changes, entry.index, entry.term)
+
+
+def _counted(
+    config: ZoneConfig, state: State, founding: Founding, agreed: int, at: tuple[int, int]
+) -> tuple[tuple[bytes, bytes | None], ...]:
+    """What changes in the state so that it counts the founding, as entry `at`. `agreed`: the last entry of it that was
+    agreed for certain."""
+    before, after = (cluster_name(config.cluster.id, founding.generation - back) for back in (1, 0))
+    made = operations(
+        state, config.zone.name, secrets.token_bytes(16), founding.by, founding.at_ms, before, agreed, after
+    )
+    effects = apply(state, Batch(founding.at_ms, queries.feature_level(state), made), *at)
+    kinds = [decided.verdict.kind for decided in effects.decided]
+    assert kinds == [VerdictKind.APPLIED, VerdictKind.APPLIED], f"the founding was not counted: {effects.decided}"
+    return effects.changes
 
 
 def _alone(config: ZoneConfig, store: Store, founding: Founding) -> Membership:

@@ -9,15 +9,19 @@ in between. The sixteen rules of docs/offline.md are what it takes; each is quot
 The parts do not know each other: ledger (journal, writing, trimming, lives), replay (the window), receipts (callers),
 mode, clock, view. This file decides which of them an event concerns.
 
+Where a state is put in place that lacks what this site had agreed (a cluster founded anew), that is taken back from
+what the store remembers and offered again (ahead.py).
+
 Left out: the snapshot itself and the choice of zone (runtime), the bytes of operations (wire), what an operation does
-(cases). Later: a cluster's `generation` (a state that goes back is named here, not yet set aside).
+(cases).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 
 from replica.cases import authority, queries, registry
 from replica.cases.commands import Opening, Report, Tombstone
@@ -28,6 +32,7 @@ from replica.cases.records import Overlay, Records
 from replica.cases.verdicts import Effects, Verdict, VerdictKind
 from replica.errors import StoreDamaged
 from replica.offline import lives
+from replica.offline.ahead import Break, Span, TakenBack, breaks_in
 from replica.offline.clock import SiteClock, is_sure
 from replica.offline.events import (
     AllClosed,
@@ -44,6 +49,7 @@ from replica.offline.events import (
     LineUp,
     Mode,
     Outcome,
+    Recalled,
     Replaced,
     Tick,
     Todo,
@@ -88,6 +94,8 @@ class SiteCore:
     * `journal`: the records found on disk, in order; `damaged`: (incarnation, seq) of those that could not be read.
     * `latest`: the life before and its durable counter (rule 3); `lives.last_life` finds it.
     * `decided`: looks a verdict up in the local table; `zone_ms`: the latest zone time on disk, 0 for none.
+    * `counted`: every life the journal has counted, in order, with its last number. `generation`: how many foundings of
+      the cluster this store has gone through, durably; `gone`: the numbers it had to let go then.
 
     Raises StoreDamaged where the journal has a gap: a person has to look. The first `todo()` holds this life's opening.
     """
@@ -105,6 +113,9 @@ class SiteCore:
         decided: Callable[[OperationId], tuple[int, Verdict] | None],
         damaged: Sequence[tuple[bytes, int]] = (),
         zone_ms: int = 0,
+        counted: Sequence[tuple[bytes, int]] = (),
+        generation: int = 0,
+        gone: Sequence[Span] = (),
     ) -> None:
         self.site = site
         self.incarnation = incarnation
@@ -117,7 +128,7 @@ class SiteCore:
         self._now_ms = now_ms
         self._applied = applied
         self._decided = decided
-        self._ledger = Ledger(site, incarnation, base, config.retry_journal_ms)
+        self._ledger = Ledger(site, incarnation, base, config.retry_journal_ms, counted, gone)
         self._journal = self._ledger.journal
         self._callers = Callers()
         self._modes = ModeWatch(now_ms, config.cut_off_after_ms, config.stable_ms)
@@ -130,6 +141,14 @@ class SiteCore:
         self._heard_commit = self._catch_up = 0
         self._epoch = 0
         """Of this site's own work, as last read."""
+        self.generation = generation
+        """How many foundings of the cluster are behind the state in place."""
+        self._breaks: tuple[Break, ...] = ()
+        self._recalling: dict[bytes, int] = {}
+        """Lives that are looked for in what the store remembers, with the gate's number when that was asked."""
+        self._recall: tuple[tuple[bytes, int], ...] = ()
+        self.taken_back: list[TakenBack] = []
+        """What was done about operations that the state lacks, for the runtime to tell; it empties the list."""
         self._number = 0
         self._send: list[Operation] = []
         self._decisions: list[Decision] = []
@@ -138,6 +157,10 @@ class SiteCore:
         for ident in self._ledger.take_over(journal, damaged):
             self._notes.append(f"damaged: journal record {ident}")
         self._ledger.open(latest, self._clock.read(now_ms, 0))
+        self._meet_generation()
+        self._look_back()
+        if gone:
+            self._take_back({}, ())  # a crash may have come between letting go and what follows from it
         for operation in self._ledger.undecided():
             self._shapers.add(operation)
         self._look_again()
@@ -158,6 +181,8 @@ class SiteCore:
                 self._arrived(effects)
             case Replaced(index=index, term=term):
                 self._replaced(index, term)
+            case Recalled(recall=recall, operations=operations):
+                self._recalled(dict(recall), operations)
             case Flushed(index=index):
                 self._ledger.flushed_to(index)
             case Heard(term=term, commit=commit, leader_ms=leader_ms):
@@ -183,6 +208,7 @@ class SiteCore:
             or self._callers.ready
             or self._decisions
             or self._ledger.trim
+            or self._recall
             or self._notes
             or self._mode_out is not None
             or self._ledger.writing.can_start(self._now_ms)
@@ -200,11 +226,12 @@ class SiteCore:
             receipts=tuple(self._callers.ready),
             decisions=tuple(self._decisions),
             trim=tuple(self._ledger.trim),
+            recall=self._recall,
             mode=self._mode_out,
             notes=tuple(self._notes),
         )
         self._send, self._callers.ready, self._decisions, self._ledger.trim = [], [], [], []
-        self._mode_out, self._notes = None, []
+        self._mode_out, self._notes, self._recall = None, [], ()
         return todo
 
     @property
@@ -371,15 +398,103 @@ class SiteCore:
             self._notes.append(f"the zones' state goes back from {self._applied[0]} to {index}")
         self._applied = (index, term)
         self._view.invalidate()
-        went_back = [self._catch_up_with_gate(run.incarnation) for run in list(self._journal.runs)]
-        if any(went_back):
-            self._ledger.flushed.went_back()
+        went_back = self._ledger.went_back()
+        for run in list(self._journal.runs):
+            self._catch_up_with_gate(run.incarnation)
+        self._meet_generation()
+        if went_back:
+            self._ledger.fit(self._breaks)
+            for operation in self._ledger.undecided():
+                self._shapers.add(operation)
             self._replay.rewind(self._now_ms, self._journal)
+        self._look_back()
         self._look_again()
 
     def _verdict_in_state(self, ident: OperationId) -> tuple[int, Verdict]:
         """ "A number ≤ `last` with no kept verdict was applied." The index it had is not known any more."""
         return queries.verdict_of(self.base, ident) or (0, Verdict(VerdictKind.APPLIED))
+
+    # ------------------------------------------------------------------ ahead of the state: a cluster founded anew
+
+    def _meet_generation(self) -> None:
+        """What the state says of foundings that this store has not gone through yet: the history it followed was given
+        up. What is undecided says so from now on, and verdicts given there are compared with those given here."""
+        if self.config.forgetful:
+            return
+        self._breaks = breaks_in(self.base)
+        new, self.generation = self._breaks[self.generation :], max(self.generation, len(self._breaks))
+        if new:
+            self._notes.append(f"generation: the cluster was founded anew, {len(self._breaks)} times by now")
+            self._decide_anew(min(one.agreed for one in new))
+        if self._breaks:
+            self._ledger.fit(self._breaks)
+
+    def _decide_anew(self, agreed: int) -> None:
+        """Own operations that the state has, and that this site knows as agreed after entry `agreed` of the history
+        that was given up: the verdict that counts is the state's."""
+        for incarnation, last in self._ledger.counted.items():
+            stream = lives.stream_of(self.base, self.site, incarnation)
+            # What its author held the verdict of is not kept in the state any more, and is as it was.
+            above = range(0) if stream is None else range(min(last, stream.last), stream.released, -1)
+            with suppress(StoreDamaged):
+                for seq in above:
+                    if not self._decided_anew(OperationId(self.site, incarnation, seq), agreed):
+                        break
+
+    def _decided_anew(self, ident: OperationId, agreed: int) -> bool:
+        """Whether the operation was agreed in what was given up."""
+        known = self._ledger.flushed.verdict(ident) or self._decided(ident)
+        if known is None or known[0] <= agreed:
+            return False
+        index, verdict = self._verdict_in_state(ident)
+        if verdict != known[1] and {verdict.kind, known[1].kind} != {VerdictKind.APPLIED}:
+            self._ledger.flushed.lower(ident.incarnation, ident.seq - 1)
+            self._own_decided(ident, index, verdict)
+        return True
+
+    def _look_back(self) -> None:
+        """Ask for what the state lacks and the journal does not hold any more."""
+        lacks = {} if self.config.forgetful else self._ledger.lacking()
+        if any(self._recalling.get(incarnation, gate + 1) > gate for incarnation, gate in lacks.items()):
+            self._recalling, self._recall = lacks, tuple(lacks.items())
+            self._notes.append(f"ahead: the state lacks what was agreed of {len(lacks)} lives of this site")
+
+    def _recalled(self, answered: Mapping[bytes, int], operations: Sequence[Operation]) -> None:
+        """All that the store remembers of the lives `answered`. The gate may have moved meanwhile: where it went back
+        once more, this is the answer to an old question, and what it does not name is not missing."""
+        lacks = self._ledger.lacking()
+        if any(answered.get(incarnation, gate + 1) > gate for incarnation, gate in lacks.items()):
+            self._look_back()
+            return
+        self._recalling, self._recall = {}, ()
+        self._take_back(lacks, operations)
+
+    def _take_back(self, lacks: Mapping[bytes, int], operations: Sequence[Operation]) -> None:
+        taken = self._ledger.take_back(lacks, operations)
+        self.taken_back.append(taken)
+        for operation in chain(*taken.back, taken.reworded):
+            self._shapers.add(operation)
+        for back in taken.back:
+            self._notes.append(f"offered again: {len(back)} operations, the first of them {back[0].id}")
+        for span in (*taken.filled, *taken.gone):
+            self._notes.append(f"missing: {span.incarnation.hex()} {span.first} to {span.last}")
+        self._ledger.fit(self._breaks)
+        self._view.invalidate()
+        self._replay.rewind(self._now_ms, self._journal)
+        if self.mode is Mode.REPLAYING:
+            self._backlog |= self._journal.ends()
+        self._look_again()
+
+    @property
+    def offers_again(self) -> int:
+        """How many operations are offered again and have no verdict yet: what is remembered of them is needed."""
+        waiting = (operation for run in self._journal.runs for operation in run.offered_again)
+        return sum(operation.id.seq > 0 and not isinstance(operation.payload, Tombstone) for operation in waiting)
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether what is lacking is not found yet, or not decided."""
+        return bool(self._recalling) or any(True for run in self._journal.runs for _ in run.offered_again)
 
     # ------------------------------------------------------------------ lives: restored, fenced, drained
 
@@ -402,8 +517,9 @@ class SiteCore:
         self._drain()
 
     def _drain(self) -> None:
-        """Rule 8: closed records go on as a stranger's, and their callers with them."""
-        moved = self._ledger.drain()
+        """Rule 8: closed records go on as a stranger's, and their callers with them. All of them: not while some are
+        looked for that the state lacks."""
+        moved = [] if self._recalling else self._ledger.drain()
         if not moved:
             return
         for before, after in moved:
@@ -417,19 +533,18 @@ class SiteCore:
             # Another process that held the same records may have drained them already.
             self._catch_up_with_gate(incarnation)
 
-    def _catch_up_with_gate(self, incarnation: bytes) -> bool:
-        """Take from the state what became of a run while no effects were seen. True where the state went back."""
+    def _catch_up_with_gate(self, incarnation: bytes) -> None:
+        """Take from the state what became of a run while no effects were seen."""
         run = self._journal.run(incarnation)
         if run is None:
-            return False
+            return
         stream = lives.stream_of(self.base, self.site, incarnation)
         last = -1 if stream is None else stream.last
-        went_back = last < run.decided
         run.decided = min(run.decided, last)
+        self._ledger.flushed.taken(self._applied[0], incarnation, min(last, run.first - 1))
         for operation in list(run.after(run.decided)):
             if operation.id.seq <= last:
                 self._own_decided(operation.id, *self._verdict_in_state(operation.id))
-        return went_back
 
     # ------------------------------------------------------------------ the line and the mode
 
@@ -461,7 +576,7 @@ class SiteCore:
     @property
     def _is_settled(self) -> bool:
         """What was here before the return is decided, and the feed has caught up with what was agreed then."""
-        if self._applied[0] < self._catch_up:
+        if self._applied[0] < self._catch_up or self._recalling:
             return False
         for incarnation in sorted(self._backlog):
             run = self._journal.run(incarnation)
@@ -478,6 +593,15 @@ class SiteCore:
     @property
     def applied(self) -> tuple[int, int]:
         return self._applied
+
+    def zone_ms(self, now_ms: int) -> int | None:
+        """The zones' time, as far as it is known here."""
+        return self._clock.zone_ms(now_ms)
+
+    @property
+    def breaks(self) -> tuple[Break, ...]:
+        """The histories that were given up on the way to the state in place."""
+        return self._breaks
 
     @property
     def undecided(self) -> int:
@@ -528,13 +652,17 @@ class SiteCore:
         """What became of an operation of this site, of this life or an earlier one; a closed one is found under its
         drain. Raises StoreDamaged where the one record that knows cannot be read."""
         operation = self._ledger.present_id(operation)
+        run = self._journal.run(operation.incarnation)
+        # First what is undecided: the local table may know a verdict of a history that was given up.
+        if run is not None and self._journal.is_durable(operation) and operation.seq > run.decided:
+            return Outcome("unknown" if self.config.forgetful else "journalled")
+        if operation.seq > self._recalling.get(operation.incarnation, operation.seq):
+            return Outcome("journalled")
+        if any(span.has(operation) for span in self._ledger.gone):
+            return Outcome("unknown")
         known = self._ledger.flushed.verdict(operation) or self._decided(operation)
         if known is not None:
             return Outcome("agreed", *known)
-        if self._journal.is_durable(operation):
-            run = self._journal.run(operation.incarnation)
-            if run is None or operation.seq > run.decided:
-                return Outcome("unknown" if self.config.forgetful else "journalled")
         stream = load_stream(drafted(self.base), operation.site, operation.incarnation)
         if stream is not None and operation.seq <= stream.last:
             return Outcome("agreed", *self._verdict_in_state(operation))

@@ -119,6 +119,15 @@ class Replaced:
 
 
 @dataclass(frozen=True, slots=True)
+class Recalled:
+    """All that the store has of what `Todo.recall` asked for. `recall`: that question."""
+
+    now_ms: int
+    recall: tuple[tuple[bytes, int], ...]
+    operations: tuple[Operation, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Flushed:
     """The base state up to `index`, and the verdicts that came with it, are durable here."""
 
@@ -146,6 +155,7 @@ Event: TypeAlias = (
     | Heard
     | Arrived
     | Replaced
+    | Recalled
     | Flushed
     | Hinted
 )
@@ -218,6 +228,8 @@ class Todo:
     2. `send` to the zone followed: every operation here is durable already (rule 9).
     3. `receipts` to the callers. `decisions` into the local table with the next flush. `trim`: journal records up to
     and including these numbers may go (rule 15), in the transaction that keeps the counters.
+    4. `recall`: look, per life, for its operations above that number in what the store still has or remembers, then
+    `Recalled`. Only where the state lacks what was agreed (O17).
     """
 
     number: int
@@ -227,5 +239,6 @@ class Todo:
     receipts: tuple[Receipt, ...] = ()
     decisions: tuple[Decision, ...] = ()
     trim: tuple[tuple[bytes, int], ...] = ()
+    recall: tuple[tuple[bytes, int], ...] = ()
     mode: Mode | None = None
     notes: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ The same numbers say whose verdicts are held durably (`Operation.have`): they ar
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 
 from replica.cases.operations import OperationId
 from replica.cases.verdicts import Verdict
@@ -39,6 +40,12 @@ class FlushedGate:
         self._coming.append((at_index, ident.incarnation, ident.seq))
         self._verdicts[ident] = (at_index, index, verdict)
 
+    def taken(self, at_index: int, incarnation: bytes, last: int) -> None:
+        """The state as fed, now at `at_index`, calls this life's numbers up to `last` duplicate, and none of them is
+        held here any more."""
+        if last > self.last(incarnation):
+            self._coming.append((at_index, incarnation, last))
+
     def verdict(self, ident: OperationId) -> tuple[int, Verdict] | None:
         """(index, verdict) of an operation decided since the last flush."""
         known = self._verdicts.get(ident)
@@ -51,7 +58,23 @@ class FlushedGate:
             self._last[incarnation] = max(last, self.last(incarnation))
         self._verdicts = {ident: known for ident, known in self._verdicts.items() if known[0] > index}
 
-    def went_back(self) -> None:
-        """The state was replaced by an older one: nothing noted so far holds."""
-        self._last.clear()
-        self._coming.clear()
+    def lives(self) -> set[bytes]:
+        """The lives of which anything is noted."""
+        return {*self._last, *(incarnation for _, incarnation, _ in self._coming)}
+
+    def is_above(self, gates: Mapping[bytes, int]) -> bool:
+        """Whether a number is noted here that the gate of the state in place does not call duplicate."""
+        noted = [*self._last.items(), *((incarnation, last) for _, incarnation, last in self._coming)]
+        return any(last > gates.get(incarnation, -1) for incarnation, last in noted)
+
+    def went_back(self, gates: Mapping[bytes, int]) -> None:
+        """The state was replaced by one that lacks some of it: what is noted holds up to the numbers of its gate."""
+        self._last = {incarnation: min(last, gates.get(incarnation, -1)) for incarnation, last in self._last.items()}
+        self._coming = deque(noted for noted in self._coming if noted[2] <= gates.get(noted[1], -1))
+        self._verdicts = {
+            ident: known for ident, known in self._verdicts.items() if ident.seq <= gates.get(ident.incarnation, -1)
+        }
+
+    def lower(self, incarnation: bytes, last: int) -> None:
+        """What is durable here of this life's verdicts above `last` was said in a history that was given up."""
+        self._last[incarnation] = min(self.last(incarnation), last)

@@ -14,7 +14,7 @@ Left out: bytes and positions (storage), and what may be sent when (replay.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from replica.cases.operations import Operation, OperationId
 from replica.errors import StoreDamaged
@@ -23,12 +23,12 @@ from replica.errors import StoreDamaged
 class Run:
     """The records of one incarnation that are still held, in order of `seq`."""
 
-    __slots__ = ("decided", "durable", "first", "held", "incarnation", "operations", "sent")
+    __slots__ = ("decided", "durable", "first", "held", "incarnation", "operations", "past", "sent")
 
     def __init__(self, incarnation: bytes, operations: Sequence[Operation] = ()) -> None:
         self.incarnation = incarnation
         self.operations = list(operations)
-        self.first = self.operations[0].id.seq if self.operations else 0
+        self.first: int = self.operations[0].id.seq if self.operations else 0
         """The number of the first record held; the next one's where none is."""
         self.decided = -1
         """The highest number the gate calls duplicate in the state as fed; -1 for none."""
@@ -38,6 +38,8 @@ class Run:
         """The highest number sent on the present line."""
         self.held = False
         """A record is being written anew: nothing of this run leaves before that is durable (rule 9)."""
+        self.past = -1
+        """The highest number that was taken back from what is remembered: the journal on disk holds none up to it."""
 
     @property
     def last(self) -> int:
@@ -55,6 +57,20 @@ class Run:
     def append(self, operation: Operation) -> None:
         assert operation.id.seq == self.last + 1, f"seq {operation.id.seq} journalled after {self.last}"
         self.operations.append(operation)
+
+    def take_back(self, operations: Sequence[Operation]) -> None:
+        """Hold again what was let go, up to the first that is held. It is durable, and lies elsewhere."""
+        last = operations[-1].id.seq
+        assert last + 1 == self.first or not self.operations, f"{last} taken back before {self.first}"
+        self.durable = self.durable if self.operations else max(self.durable, last)
+        self.operations[:0] = operations
+        self.first, self.past = operations[0].id.seq, last
+        self.decided = self.sent = self.first - 1
+
+    @property
+    def offered_again(self) -> Iterator[Operation]:
+        """What was taken back and has no verdict yet."""
+        return (operation for operation in self.after(self.decided) if operation.id.seq <= self.past)
 
     def after(self, seq: int) -> Iterator[Operation]:
         """The records above `seq`, in order."""
@@ -105,10 +121,11 @@ class Journal:
     def run(self, incarnation: bytes) -> Run | None:
         return self._by_incarnation.get(incarnation)
 
-    def open(self, run: Run) -> Run:
-        """Take a run in, behind those there are."""
+    def open(self, run: Run, later: Collection[bytes] = ()) -> Run:
+        """Take a run in, before those of the lives in `later`, behind all others."""
         assert run.incarnation not in self._by_incarnation, f"incarnation {run.incarnation.hex()} journalled twice"
-        self.runs.append(run)
+        places = (place for place, other in enumerate(self.runs) if other.incarnation in later)
+        self.runs.insert(next(places, len(self.runs)), run)
         self._by_incarnation[run.incarnation] = run
         return run
 

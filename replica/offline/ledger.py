@@ -9,22 +9,44 @@ Left out: callers, the line, and when to look (core.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from replica.cases.operations import HybridTime, Operation, OperationId
 from replica.cases.records import Records
-from replica.offline import lives
+from replica.offline import ahead, lives
+from replica.offline.ahead import Break, Span, TakenBack
 from replica.offline.flushed import FlushedGate
 from replica.offline.journal import Journal, Run, runs_found
 from replica.offline.writing import Write, Writing
 
 
 class Ledger:
-    """`base` is the replicated state, live; `incarnation` the life that is being lived."""
+    """`base` is the replicated state, live; `incarnation` the life that is being lived; `counted` what the store's
+    journal has counted, and `gone` what was passed over already (ahead.py)."""
 
-    __slots__ = ("_base", "_drained", "_leftovers", "_site", "flushed", "incarnation", "journal", "trim", "writing")
+    __slots__ = (
+        "_base",
+        "_counted",
+        "_drained",
+        "_leftovers",
+        "_site",
+        "flushed",
+        "gone",
+        "incarnation",
+        "journal",
+        "trim",
+        "writing",
+    )
 
-    def __init__(self, site: str, incarnation: bytes, base: Records, retry_ms: int) -> None:
+    def __init__(
+        self,
+        site: str,
+        incarnation: bytes,
+        base: Records,
+        retry_ms: int,
+        counted: Sequence[tuple[bytes, int]] = (),
+        gone: Sequence[Span] = (),
+    ) -> None:
         self._site = site
         self._base = base
         self.incarnation = incarnation
@@ -37,6 +59,10 @@ class Ledger:
         """Incarnation → `closed_at`, of the lives whose records above that are in a drain (rule 8)."""
         self._leftovers: dict[bytes, int] = {}
         """Incarnation → the last of its records that still lie on the disk though a drain there holds them."""
+        self._counted = dict(counted)
+        """Every life journalled in this store, in the order of openings, with its last number."""
+        self.gone = list(gone)
+        """What was agreed once, is not in the state any more, and cannot be offered again."""
 
     # ------------------------------------------------------------------ opening the store
 
@@ -74,6 +100,7 @@ class Ledger:
             latest = latest[0], min(latest[1], self._drained[latest[0]])
         opening = lives.opening(self._site, self.incarnation, latest, clock)
         self.journal.open(Run(self.incarnation, [opening])).durable = -1
+        self._counted[self.incarnation] = 0
         self.writing.add([opening])
         return opening
 
@@ -106,13 +133,15 @@ class Ledger:
 
     def reword(self, operation: Operation) -> bool:
         """Put another wording in a record's place. Nothing of its life leaves before that is durable (rule 9). False
-        where the record is not held any more."""
+        where the record is not held any more. What was taken back is worded anew in memory alone, and so again
+        whenever it is taken back."""
         run = self.journal.run(operation.id.incarnation)
         if run is None or run.get(operation.id.seq) is None:
             return False
         run.put(operation)
-        self.writing.reword(operation)
-        self._hold()
+        if operation.id.seq > run.past:
+            self.writing.reword(operation)
+            self._hold()
         return True
 
     def journalled(self, number: int) -> Write | None:
@@ -174,6 +203,52 @@ class Ledger:
             if not run.operations and run.incarnation != self.incarnation:
                 self.journal.close(run)
 
+    # ------------------------------------------------------------------ ahead of the state
+
+    @property
+    def counted(self) -> dict[bytes, int]:
+        """Every life journalled in this store, in the order of openings, with its last number."""
+        return {**self._counted, self.incarnation: self.own.last}
+
+    def went_back(self) -> bool:
+        """Another state is in place. Whether its gate stands below numbers that were known to be decided."""
+        names = {*self.flushed.lives(), *(run.incarnation for run in self.journal.runs)}
+        streams = {name: lives.stream_of(self._base, self._site, name) for name in sorted(names)}
+        gates = {name: -1 if stream is None else stream.last for name, stream in streams.items()}
+        below = self.flushed.is_above(gates) or any(run.decided > gates[run.incarnation] for run in self.journal.runs)
+        if below:
+            self.flushed.went_back(gates)
+        return below
+
+    def lacking(self) -> dict[bytes, int]:
+        """See `ahead.lacking`."""
+        return ahead.lacking(self._base, self._site, self.counted, self.journal, self.gone)
+
+    def take_back(self, lacks: Mapping[bytes, int], found: Iterable[Operation]) -> TakenBack:
+        """Hold again what `lacks` names, as far as it was `found`; nobody waits for the rest any more."""
+        counted = self.counted
+        taken = ahead.take_back(self._base, self._site, self.incarnation, counted, self.journal, lacks, found)
+        order = list(counted)
+        for back in taken.back:
+            incarnation = back[0].id.incarnation
+            run = self.journal.run(incarnation)
+            if run is None:
+                run = self.journal.open(Run(incarnation), order[order.index(incarnation) + 1 :])
+            run.take_back(back)
+        for operation in taken.reworded:
+            self.reword(operation)
+        self.gone += taken.gone
+        return taken
+
+    def fit(self, breaks: Sequence[Break]) -> None:
+        """Fit what is undecided to the history that goes on (see `ahead.fitted`)."""
+        for run in self.journal.runs:
+            held = max(0, self.flushed.last(run.incarnation))
+            for operation in list(run.after(run.decided)):
+                run.put(ahead.fitted(operation, breaks, held))
+        for operation in ahead.drained_in_vain(self._base, self._site, self.journal):
+            self.journal.put(operation)
+
     # ------------------------------------------------------------------ restored and closed lives
 
     def reopen(self) -> list[OperationId]:
@@ -210,6 +285,7 @@ class Ledger:
         return moved
 
     def _drain(self, run: Run, closed_at: int) -> list[tuple[Operation, Operation]]:
+        assert run.first <= closed_at + 1, f"{run.incarnation.hex()} is drained from {run.first}, closed at {closed_at}"
         durable = run.durable
         closed = run.cut_after(closed_at)
         self.writing.forget(operation.id for operation in closed)
@@ -217,6 +293,7 @@ class Ledger:
         drained = lives.relabelled(self._site, closed, run.incarnation, closed_at)
         self._drained[run.incarnation] = closed_at
         self.journal.open(Run(drained[0].id.incarnation, drained)).durable = -1
+        self._counted[drained[0].id.incarnation] = drained[-1].id.seq
         self.writing.add(drained)
         if durable > closed_at:
             self.writing.leave(run.incarnation, durable)

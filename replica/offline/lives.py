@@ -167,7 +167,12 @@ def _drain_opening_again(records: Records, ident: OperationId, tops: dict[bytes,
         if drain_incarnation(incarnation, stream.closed_at) == ident.incarnation:
             payload = Opening(incarnation, stream.closed_at, None, drain=True)
             return Operation(ident, 0, 0, HybridTime(0, 0), 0, ident.site, payload)
-    # What it drained is trimmed already. Nothing of it is lost: with no predecessor it is a stranger with no past.
+    return drain_without_past(ident)  # what it drained is trimmed already
+
+
+def drain_without_past(ident: OperationId) -> Operation:
+    """The opening of a drain of which nobody knows what it drained. Nothing is lost by it: with no predecessor it is a
+    stranger with no past."""
     return Operation(ident, 0, 0, HybridTime(0, 0), 0, ident.site, Opening(None, 0, None, drain=True))
 
 

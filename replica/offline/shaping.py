@@ -57,6 +57,8 @@ class Shapers:
         self._count: Counter[Subject] = Counter()
 
     def add(self, operation: Operation) -> None:
+        """An operation that is undecided; or another wording of one."""
+        self.remove(operation.id)
         subjects = shapes(operation)
         if subjects:
             self._of[operation.id] = subjects

@@ -71,6 +71,7 @@ class Desk:
         most_waiting: int,
         *,
         dormant: bool = False,
+        recall: Callable[[Sequence[tuple[bytes, int]]], None] = lambda lives: None,
     ) -> None:
         self.core = core
         self._journal = journal
@@ -78,11 +79,12 @@ class Desk:
         self._keep = keep
         self._log = log
         self._most_waiting = most_waiting
+        self._recall = recall
         self._dormant = dormant
         """Nothing is carried out before the first submit: a zone that nobody writes at opens no life of its own."""
         self._callers: dict[int, _Caller] = {}
         self._tokens = 0
-        self._encoded: dict[tuple[bytes, int], bytes] = {}
+        self._encoded: dict[tuple[bytes, int], tuple[Operation, bytes]] = {}
         self._turning = False
         self._closed = False
         self.journal_full = False
@@ -189,6 +191,8 @@ class Desk:
                 self._encoded.pop((decision.operation.incarnation, decision.operation.seq), None)
         if todo.trim:
             self._journal.trim(todo.trim)
+        if todo.recall:
+            self._recall(todo.recall)
         if todo.mode is not None:
             self._log.info("mode", mode=todo.mode.value)
         for note in todo.notes:
@@ -208,11 +212,12 @@ class Desk:
         return operation.id.incarnation, operation.id.seq, self._bytes(operation)
 
     def _bytes(self, operation: Operation) -> bytes:
-        """An operation is encoded once, however often it is journalled and sent."""
+        """An operation is encoded once, however often it is journalled and sent; once more where it is worded anew."""
         name = (operation.id.incarnation, operation.id.seq)
-        encoded = self._encoded.get(name)
-        if encoded is None:
-            encoded = self._encoded[name] = encode_operation(operation)
+        known, encoded = self._encoded.get(name, (None, b""))
+        if known is not operation:
+            encoded = encode_operation(operation)
+            self._encoded[name] = operation, encoded
         return encoded
 
 

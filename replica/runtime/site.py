@@ -6,8 +6,9 @@ from the feed into the local copy, and what came back durable back to the core.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import trio
@@ -17,15 +18,16 @@ from replica.cases.commands import Payload, RaiseLevel, RegisterOrganisation
 from replica.cases.operations import Operation, OperationId
 from replica.cases.verdicts import Effects, Verdict
 from replica.config import SiteConfig, ZonePeer
-from replica.errors import NotPermitted, RemoteProtocolError, ReplicaError, StorageFull, StoreDamaged
+from replica.errors import NotPermitted, RemoteProtocolError, ReplicaError, StorageFull, StoreDamaged, StoreError
 from replica.offline import events
 from replica.offline.core import SiteCore
 from replica.offline.lives import last_life
-from replica.runtime.bell import now_ms
+from replica.runtime.bell import now_ms, wall_ms
 from replica.runtime.connection import Connection
 from replica.runtime.desk import Desk, Done, desk_config
 from replica.runtime.disk import Disk
 from replica.runtime.fetching import Fetcher, Prepared, Unfetched
+from replica.runtime.history import History, remembered
 from replica.runtime.inbox import Inbox
 from replica.runtime.line import Line
 from replica.runtime.outside import REAL, Outside
@@ -33,6 +35,7 @@ from replica.runtime.service import Service
 from replica.runtime.state import State
 from replica.runtime.writeback import WriteBack, in_loop
 from replica.storage import Install, JournalAppend, JournalReplace, JournalTrim, Store
+from replica.storage.snapshot_contract import Manifest
 from replica.wire import Identity, decode, encode
 from replica.wire.envelope import StateRecords
 from replica.wire.feed import Zones
@@ -45,6 +48,7 @@ MOST_DAMAGED = 10
 ZONE_MS = b"zone-ms"
 """Where the local table keeps the last zone time: a site that starts while cut off begins its clock there."""
 KEEP_ZONE_MS_EVERY = 5_000
+FORGET_EVERY_MS = 60_000
 ZONES = b"zones"
 """Where the local table keeps the zones of the cluster as a zone last told them."""
 
@@ -52,8 +56,9 @@ ZONES = b"zones"
 class DiskJournal:
     """A desk's journal on disk: records and rewritten openings in one write, `done` when they are durable."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, at_ms: Callable[[], int | None]) -> None:
         self._disk = disk
+        self._at_ms = at_ms
 
     def append(
         self, records: Sequence[tuple[bytes, int, bytes]], rewrite: Sequence[tuple[bytes, int, bytes]], done: Done
@@ -66,7 +71,7 @@ class DiskJournal:
         self._disk.write_log(last, done)
 
     def trim(self, through: Sequence[tuple[bytes, int]]) -> None:
-        self._disk.write_log(JournalTrim(tuple(through)), lambda problem: None)
+        self._disk.write_log(JournalTrim(tuple(through), self._at_ms()), lambda problem: None)
 
 
 class SiteNode:
@@ -88,6 +93,11 @@ class SiteNode:
         self._replacing = trio.Lock()
         self.fetcher = Fetcher(self.state, store, outside, log, self._write_back.finish)
         self._zone_ms = int.from_bytes(self.state.local(ZONE_MS) or b"", "big")
+        self.history = History(config, self.state, store, outside, log)
+        self._recalls: list[tuple[tuple[bytes, int], ...]] = []
+        """What is to be looked for in what the store remembers; only the last question still matters."""
+        self._forgot_ms = now_ms()
+        self._zones_generation = 1
         journal, damaged = read_journal(store)
         for record in damaged:
             log.error("journal-record-damaged", operation=f"{config.site.name}/{record[0].hex()}/{record[1]}")
@@ -103,8 +113,19 @@ class SiteNode:
             decided=self.decided,
             damaged=damaged,
             zone_ms=self._zone_ms,
+            counted=store.journal.incarnations(),
+            generation=self.history.again.generation,
+            gone=self.history.again.gone,
         )
-        self.desk = Desk(core, DiskJournal(disk), self.line.submit, self._keep, log, config.limits.waiting_operations)
+        self.desk = Desk(
+            core,
+            DiskJournal(disk, self._past_ms),
+            self.line.submit,
+            self._keep,
+            log,
+            config.limits.waiting_operations,
+            recall=self._look_for,
+        )
         self.service = Service(
             self.desk, core.view, self.position, self.line.confirm_read, check_at_site, lambda: self.state
         )
@@ -112,6 +133,7 @@ class SiteNode:
         if known is not None:
             self._use_zones(decode(known, (Zones,)))
         self.desk.turn()
+        self._tell_history()
 
     def decided(self, operation: OperationId) -> tuple[int, Verdict] | None:
         """What the local table knows of an own operation: (index, verdict)."""
@@ -131,6 +153,14 @@ class SiteNode:
         """The level of the agreed state; None where the record that says so is damaged."""
         with suppress(StoreDamaged):
             return queries.feature_level(self.state)
+        return None
+
+    @property
+    def generation(self) -> int | None:
+        """Of the cluster whose state is in place; 1: it was never founded anew. None where the record that says so is
+        damaged."""
+        with suppress(StoreDamaged):
+            return queries.generation(self.state) + 1
         return None
 
     def _found_damaged(self, damaged: StoreDamaged) -> None:
@@ -170,6 +200,7 @@ class SiteNode:
 
     def _use_zones(self, zones: Zones) -> None:
         """Try those of the configuration that are not gone for good, then the others."""
+        self._zones_generation = zones.generation
         gone = {zone.number for zone in zones.zones if zone.retired}
         peers = {peer.number: peer for peer in self.config.zones if peer.number not in gone}
         for zone in zones.zones:
@@ -194,9 +225,12 @@ class SiteNode:
         """
         async with self._replacing:  # an earlier attempt may still be waiting for its worker
             try:
+                aside = await self._set_aside()
                 prepared = await self.fetcher.fetch(connection, inbox, anew=self.needs_whole())
                 with self._disk.undisturbed():  # a line that breaks now changes nothing any more
                     await self._install(prepared)
+                    await self.history.settle(aside, self.desk.core.breaks)
+                    await self._bring_back()
             except (Unfetched, StorageFull) as problem:
                 self.log.warning("state-not-replaced", problem=str(problem))
                 connection.post(encode(SnapshotDone(False, str(problem)[:1000])))
@@ -204,6 +238,13 @@ class SiteNode:
                 connection.post(encode(SnapshotDone(True)))
             finally:
                 self.fetcher.release()
+
+    async def _set_aside(self) -> Manifest | None:
+        """A later generation's state is about to take the place of the copy, and may lack what this one has."""
+        if self._zones_generation <= (self.generation or 0):
+            return None
+        await self.flush()
+        return await self.history.set_aside()
 
     async def _install(self, prepared: Prepared) -> None:
         job = Install(prepared.name, prepared.index, prepared.term)
@@ -214,8 +255,52 @@ class SiteNode:
         self.log.info("state-replaced", index=prepared.index, rebuilt=list(self.damaged))
         self.damaged.clear()  # every record of what is in place now was read when it was prepared
         self.desk.step(events.Replaced(now_ms(), prepared.index, prepared.term))
+        self._tell_history()
         # What it decided about our own operations is durable with the next flush, which then says so.
         self.service.replaced()
+
+    # ------------------------------------------------------------------ ahead of the state
+
+    def _past_ms(self) -> int | None:
+        """The time under which what is trimmed now is remembered; None where it is not."""
+        if not self.history.remembers:
+            return None
+        return self.desk.core.zone_ms(now_ms()) or self._zone_ms or wall_ms()
+
+    def _look_for(self, recall: Sequence[tuple[bytes, int]]) -> None:
+        """The core asks for what the state lacks. Reading it may take a second: that is done beside the loop."""
+        self._recalls.append(tuple(recall))
+
+    async def _bring_back(self) -> None:
+        if not self._recalls:
+            return
+        recall = self._recalls[-1]
+        self._recalls.clear()
+        try:
+            found = await self._outside.in_worker(partial(remembered, self.store, recall))
+        except StoreError as problem:
+            self.log.error("past-not-read", problem=str(problem))
+            self._recalls.insert(0, recall)
+            return
+        self.desk.step(events.Recalled(now_ms(), recall, found))
+        self._tell_history()
+
+    def _tell_history(self) -> None:
+        core = self.desk.core
+        self.history.met(core.generation)
+        for taken in core.taken_back:
+            self.history.tell(taken, core.zone_ms(now_ms()) or self._zone_ms or wall_ms())
+        core.taken_back.clear()
+
+    def _forget_some(self) -> None:
+        """What was let go of too long ago; nothing while something is offered again."""
+        now, core = now_ms(), self.desk.core
+        if now < self._forgot_ms + FORGET_EVERY_MS or core.looks_back:
+            return
+        self._forgot_ms = now
+        job = self.history.forgets(core.zone_ms(now))
+        if job is not None:
+            self._disk.write_log(job, lambda problem: None)
 
     async def register_for_ever(self) -> None:
         """See to it that the registry knows the organisations this site speaks for; once connected, and once each."""
@@ -240,8 +325,10 @@ class SiteNode:
         """Write the local copy back every so often; what is flushed may be trimmed from the journal."""
         while True:
             await trio.sleep(self.config.timing.flush_interval_ms / 1000)
+            await self._bring_back()
             await self.flush()
             await self._look_for_room()
+            self._forget_some()
 
     async def flush_at_the_end(self) -> None:
         """Answer who still waits, and write back all that is known: a stopped store then shows it."""
@@ -261,6 +348,10 @@ class SiteNode:
 
     def _keep(self, decisions: Sequence[events.Decision]) -> None:
         for decision in decisions:
+            if self.history.again.generation:
+                before = self.decided(decision.operation)
+                if before is not None:
+                    self.history.decided(decision.operation, before, decision.verdict)
             record = decision.index.to_bytes(8, "big") + encode_verdict(decision.verdict)
             self.state.put_local(decision_key(decision.operation), record)
 

@@ -76,6 +76,8 @@ def site_status(node: SiteNode) -> dict[str, Any]:
         "zone": node.line.zone,
         "feature_level": node.feature_level,
         "damaged": list(node.damaged),
+        "generation": node.generation,
+        **node.history.status(node.desk.core.offers_again),
         "applied_index": node.state.index,
         "flushed_index": node.state.flushed_index,
         "storage": "full" if node.storage_full else "ok",
@@ -89,4 +91,6 @@ def site_status(node: SiteNode) -> dict[str, Any]:
         "fenced": fresh.fenced,
         "journal_length": node.store.journal.length,
         "journal_bytes": node.store.journal.payload_bytes,
+        "past_length": node.store.journal.past_length,
+        "past_bytes": node.store.journal.past_bytes,
     }

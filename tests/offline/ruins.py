@@ -138,3 +138,11 @@ def old_epochs_decide() -> Iterator[Ruin]:
             if hasattr(module, "has_authority"):
                 patch.setattr(module, "has_authority", owner_only)
         yield Ruin()
+
+
+@contextmanager
+def no_looking_back() -> Iterator[Ruin]:
+    """O17 without looking back: what the state lacks and the journal has let go of is nowhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ledger, "lacking", lambda self: {})
+        yield Ruin()

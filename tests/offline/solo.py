@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from replica.cases import machine
+from replica.cases import generations, machine, queries
 from replica.cases.commands import AddNote, ChangePriority, Fact, Opening, Payload, Report, Subject
 from replica.cases.operations import Batch, HybridTime, Operation, OperationId
 from replica.cases.verdicts import Effects, Verdict
 from replica.offline import events
+from replica.offline.ahead import Span
 from replica.offline.core import SiteConfig, SiteCore
 from replica.offline.events import Todo
-from tests.offline.world import NOON, A, B, Memory
+from tests.offline.world import JUMP, NOON, A, B, Memory
 
 LIFE = bytes([7] * 16)
 CASE = f"{A}.case1"
@@ -43,13 +44,20 @@ class Solo:
         zone_ms: int = 0,
         knows_case: bool = True,
         bad: Iterable[bytes] = (),
+        counted: Sequence[tuple[bytes, int]] = (),
+        generation: int = 0,
+        gone: Sequence[Span] = (),
+        local: Mapping[OperationId, tuple[int, Verdict]] | None = None,
     ) -> None:
         self.now_ms = 1000
         self.tokens = 0
+        self.term = 1
         self.zone = Memory() if zone is None else zone
         self.index = index
-        self.local: dict[OperationId, tuple[int, Verdict]] = {}
+        self.local = dict(local or {})
         self.done: list[Todo] = []
+        self.remembered: list[Operation] = list(journal)
+        """All that was ever in the journal of this store."""
         self.journal: list[Operation] = []
         """Every record asked to be journalled, in order."""
         self._sent: list[Operation] = []
@@ -64,7 +72,7 @@ class Solo:
             site=A,
             incarnation=life,
             base=self.base,
-            applied=(self.index, 1),
+            applied=(self.index, self.term),
             journal=list(journal),
             latest=latest,
             config=config or SiteConfig(),
@@ -72,6 +80,9 @@ class Solo:
             decided=self.local.get,
             damaged=damaged,
             zone_ms=zone_ms,
+            counted=counted,
+            generation=generation,
+            gone=gone,
         )
         self.work()
 
@@ -89,6 +100,7 @@ class Solo:
         self.done += taken
         for todo in taken:
             self.journal += todo.journal
+            self.remembered += todo.journal
             self._sent += todo.send
             self._asked = todo.number if todo.journal or todo.rewrite else self._asked
             self.local.update({one.operation: (one.index, one.verdict) for one in todo.decisions})
@@ -162,7 +174,7 @@ class Solo:
 
     def take(self, operation: Operation) -> Effects:
         self.index += 1
-        effects = machine.apply(self.zone, Batch(NOON + self.now_ms, 1, (operation,)), self.index, 1)
+        effects = machine.apply(self.zone, Batch(NOON + self.now_ms, 1, (operation,)), self.index, self.term)
         self.zone.change(effects.changes)
         return effects
 
@@ -178,7 +190,31 @@ class Solo:
         self.base.records.clear()
         self.base.bad.clear()
         self.base.records.update(self.zone.records)
-        return self.step(events.Replaced(self.now_ms, self.index, 1))
+        return self.step(events.Replaced(self.now_ms, self.index, self.term))
+
+    def found_anew(self, state: dict[bytes, bytes], index: int, tail: Sequence[Operation] = ()) -> None:
+        """The cluster goes on from a zone that had `state`, as of `index`, and behind it `tail`, never agreed.
+        Nobody has told the site yet."""
+        self.zone.records, self.index = dict(state), index
+        for operation in tail:
+            self.take(operation)
+        life = bytes([90 + queries.generation(self.zone)] * 16)
+        made = generations.operations(self.zone, "zone-1", life, "operator", NOON, "c", index, "c")
+        self.index, self.term = self.index + JUMP, self.term + 1
+        self.zone.change(machine.apply(self.zone, Batch(NOON + self.now_ms, 1, made), self.index, self.term).changes)
+
+    def recalls(self) -> list[tuple[tuple[bytes, int], ...]]:
+        return [todo.recall for todo in self.done if todo.recall]
+
+    def recalled(
+        self, found: Iterable[Operation] | None = None, recall: tuple[tuple[bytes, int], ...] | None = None
+    ) -> list[Todo]:
+        """What is remembered of what was asked for last; all of it, where nothing else is said."""
+        recall = self.recalls()[-1] if recall is None else recall
+        above = dict(recall)
+        found = self.remembered if found is None else found
+        back = tuple(one for one in found if one.id.seq > above.get(one.id.incarnation, one.id.seq))
+        return self.step(events.Recalled(self.now_ms, recall, back))
 
     def flush(self) -> list[Todo]:
         return self.step(events.Flushed(self.now_ms, self.core.applied[0]))

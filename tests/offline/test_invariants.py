@@ -74,7 +74,8 @@ TestWorstWorld.settings = settings(
 
 @pytest.mark.parametrize("name", sorted(PROFILES))
 def test_every_invariant_holds_on_random_walks(name: str) -> None:
-    """I1 to I9 hold after every step of long walks through cuts, crashes, restores, clones and take-overs."""
+    """I1 to I9 hold after every step of long walks through cuts, crashes, restores, clones, take-overs and foundings
+    anew."""
     for seed in range(WALKS):
         walk(seed, PROFILES[name], steps=100)
 
@@ -89,6 +90,9 @@ def test_walks_reach_what_they_are_for() -> None:
     kinds = {verdict.kind.value for world in worlds for times in world.decided.values() for _, verdict in times}
     assert {"applied", "merged", "conflict"} <= kinds
     assert sum(len(world.receipted) for world in worlds) >= 50
+    founded = [walk(seed, PROFILES["forgetting"], steps=100) for seed in range(20)]
+    assert sum(world.offered_again for world in founded) >= 8
+    assert sum(len(world.given_up) for world in founded) >= 2
 
 
 Broke = Callable[[], AbstractContextManager[Ruin]]
@@ -106,6 +110,7 @@ Broke = Callable[[], AbstractContextManager[Ruin]]
         (ruins.no_drain, "clones", {"I1", "I9"}),
         (ruins.no_replacing, "restores", {"I1", "I9"}),
         (ruins.old_epochs_decide, "take-overs", {"I8"}),
+        (ruins.no_looking_back, "foundings", {"I3", "I9"}),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

@@ -134,7 +134,7 @@ def test_a_crash_in_the_middle_of_draining_drains_once() -> None:
     for operation in list(world.net):
         world.deliver(operation)
     box.connect()
-    while box.applied[0] < len(world.log):
+    while box.applied[0] < world.top:
         box.feed()
     box.sync()
     assert {is_drain(operation.id.incarnation) for operation in box.disk.journal} == {True, False}

@@ -69,3 +69,12 @@ def test_what_is_decided_counts_no_more() -> None:
     shapers.remove(second.id)
     shapers.remove(second.id)
     assert not shapers.may_change(ChangePriority("case1", "P0"))
+
+
+def test_another_wording_of_an_operation_counts_in_place_of_the_first() -> None:
+    """Taken in twice, it is let go once."""
+    shapers = Shapers()
+    for _ in range(2):
+        shapers.add(operation(HandBack(A, "x")))
+    shapers.remove(operation(HandBack(A, "x")).id)
+    assert not shapers.may_change_charges

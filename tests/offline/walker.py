@@ -28,14 +28,20 @@ CRASHES: Profile = {**CUTS, "crash": 2, "fill": 1}
 RESTORES: Profile = {**CRASHES, "back up": 2, "restore": 1, "wipe": 1, "jump": 1}
 CLONES: Profile = {**CRASHES, "back up": 2, "clone": 2}
 TAKE_OVERS: Profile = {**CUTS, "hear": 4, "take over": 3, "hand back": 2, "crash": 1}
+FOUNDINGS: Profile = {**RESTORES, "note": 4, "flush": 4, "wipe": 0, "restore": 0, "found": 1, "answer": 4}
+FORGETTING: Profile = {**FOUNDINGS, "found": 2, "forget": 3}
 EVERYTHING: Profile = {**RESTORES, **CLONES, **TAKE_OVERS}
+ALL_AT_ONCE: Profile = {**EVERYTHING, "flush": 4, "found": 2, "answer": 6}
 PROFILES: dict[str, Profile] = {
     "cuts": CUTS,
     "crashes": CRASHES,
     "restores": RESTORES,
     "clones": CLONES,
     "take-overs": TAKE_OVERS,
+    "foundings": FOUNDINGS,
+    "forgetting": FORGETTING,
     "everything": EVERYTHING,
+    "all at once": ALL_AT_ONCE,
 }
 
 
@@ -59,6 +65,8 @@ def do(world: World, step: str, phys: int, chance: random.Random) -> None:
                 box.connect()
         case "clone":
             world.clone(phys % 2)
+        case "found":
+            found_anew(world, chance)
         case _:
             steps: dict[str, Callable[[], None]] = {
                 "sync": box.sync,
@@ -72,9 +80,21 @@ def do(world: World, step: str, phys: int, chance: random.Random) -> None:
                 "wipe": box.wipe,
                 "jump": box.jump,
                 "fill": box.fill_up,
+                "answer": box.answer,
+                "forget": box.forget,
             }
             steps[step]()
     check_now(world)
+
+
+def found_anew(world: World, chance: random.Random) -> None:
+    """Out of a zone that lacks up to twenty entries; in some of their places it has others, that were never agreed."""
+    kept = max(0 if world.begins else 2, len(world.log) - chance.randrange(20))
+    sent = list(world.net)
+    world.found_anew(kept, chance.sample(sent, min(len(sent), chance.randrange(4))))
+    for box in world.boxes:
+        if box.line_up:
+            box.cut()
 
 
 def deliver(world: World, chance: random.Random) -> None:

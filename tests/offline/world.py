@@ -2,7 +2,8 @@
 
 What was ever sent may be delivered at any later time, any number of times, in any order, or never: `net` only grows.
 The feed is in order and may lag. A crash loses the records that were not synced and the state that was not flushed.
-Stores are backed up and restored, emptied, and started twice.
+Stores are backed up and restored, emptied, and started twice. And the cluster is founded anew out of a zone that was
+behind, or had written down what was never agreed.
 
 The log applies with the shipped state machine, and every store runs the shipped core; only the disk and the line are
 made here. What is true and what somebody only believes is written down beside it, by the author of each operation (its
@@ -16,13 +17,14 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from replica.cases import machine
+from replica.cases import generations, machine
 from replica.cases.commands import AddNote, ChangePriority, Fact, HandBack, Opening, Payload, Report, Subject, TakeOver
 from replica.cases.operations import Batch, HybridTime, Operation, OperationId
 from replica.cases.records import Records
 from replica.cases.verdicts import Effects, Verdict
 from replica.errors import StoreDamaged
 from replica.offline import events
+from replica.offline.ahead import Span
 from replica.offline.core import SiteConfig, SiteCore
 from replica.offline.lives import last_life
 
@@ -30,6 +32,8 @@ A, B = "fr.health.samu440", "fr.health.samu690"
 CASES = {A: f"{A}.case1", B: f"{B}.case1"}
 NOON = 1_700_000_000_000
 """The leader's time when the world begins."""
+JUMP = 10_000
+"""By so many entries no store is ahead of a cluster that is founded anew."""
 
 
 class Memory:
@@ -61,7 +65,7 @@ class Memory:
 
 @dataclass
 class Disk:
-    """What survives a crash: journal and counters, the flushed state, the local table of verdicts."""
+    """What survives a crash: journal and counters, what the journal remembers, the flushed state, the local table."""
 
     journal: list[Operation] = field(default_factory=list)
     counters: dict[bytes, int] = field(default_factory=dict)
@@ -69,6 +73,10 @@ class Disk:
     applied: tuple[int, int] = (0, 0)
     local: dict[OperationId, tuple[int, Verdict]] = field(default_factory=dict)
     openings: int = 0
+    past: list[Operation] = field(default_factory=list)
+    fed: frozenset[str] = frozenset()
+    generation: int = 0
+    gone: tuple[Span, ...] = ()
 
     def append(self, operation: Operation) -> None:
         incarnation, seq = operation.id.incarnation, operation.id.seq
@@ -85,7 +93,11 @@ class Disk:
     def trim(self, incarnation: bytes, seq: int) -> list[Operation]:
         gone = [op for op in self.journal if op.id.incarnation == incarnation and op.id.seq <= seq]
         self.journal = [op for op in self.journal if op not in gone]
+        self.past += gone
         return gone
+
+    def remembered(self) -> list[Operation]:
+        return [*self.journal, *self.past]
 
 
 @dataclass
@@ -136,9 +148,13 @@ class Box:
         self.applied = self.disk.applied
         self.local = dict(self.disk.local)
         self.jobs: list[tuple[int, tuple[Operation, ...], tuple[Operation, ...], tuple[tuple[bytes, int], ...]]] = []
+        self.recalls: list[tuple[tuple[bytes, int], ...]] = []
+        self.gone = list(self.disk.gone)
         self.tokens: dict[int, str] = {}
         self.refused: set[str] = set()
-        self.known = set(self.world.uids_to(self.applied[0])) | {op.author for op in self.disk.journal}
+        self.fed = set(self.disk.fed)
+        """Whose operations are in its copy of the state."""
+        self.known = self.fed | {op.author for op in self.disk.remembered()}
         self.core = SiteCore(
             site=self.site,
             incarnation=self._incarnation(),
@@ -149,6 +165,9 @@ class Box:
             config=SiteConfig(window_first=4, window_operations=8),
             now_ms=self.world.now_ms,
             decided=self.local.get,
+            counted=list(self.disk.counters.items()),
+            generation=self.disk.generation,
+            gone=self.disk.gone,
         )
         if self.world.ruin.core is not None:
             self.world.ruin.core(self.core)
@@ -180,9 +199,29 @@ class Box:
                 self.local[decision.operation] = (decision.index, decision.verdict)
             if todo.trim:
                 self.jobs.append((todo.number, (), (), todo.trim))
+            if todo.recall:
+                self.recalls.append(todo.recall)
             self.drained = self.drained or any(note.startswith("drained") for note in todo.notes)
             if self.world.ruin.early_receipts and (todo.journal or todo.rewrite):
                 self.core.step(events.Journalled(self.world.now_ms, todo.number))
+
+        for taken in self.core.taken_back:
+            self.gone += taken.gone
+            self.world.given_up.update((self.site, span) for span in (*taken.gone, *taken.filled))
+            self.world.offered_again += sum(map(len, taken.back))
+        self.core.taken_back.clear()
+
+    def answer(self) -> None:
+        """What is remembered of what the core asks for, its oldest question first."""
+        if self.recalls:
+            recall = self.recalls.pop(0)
+            found = [op for op in self.disk.remembered() if op.id.seq > dict(recall).get(op.id.incarnation, op.id.seq)]
+            self.step(events.Recalled(self.world.now_ms, recall, tuple(found)))
+
+    def forget(self) -> None:
+        """The older half of what is remembered is too old."""
+        if not self.core.looks_back and self.core.generation == self.world.generation:
+            self.disk.past = self.disk.past[len(self.disk.past) // 2 + 1 :]
 
     def _receipt(self, receipt: events.Receipt) -> None:
         uid = self.tokens[receipt.token]
@@ -217,36 +256,43 @@ class Box:
                 return
 
     def feed(self) -> None:
-        if self.line_up and self.applied[0] < len(self.world.log):
-            effects = self.world.log[self.applied[0]]
+        if self.line_up and self.applied[0] < self.world.top:
+            effects = self.world.log[self.applied[0] - self.world.begins]
             self.base.change(effects.changes)
             self.applied = (effects.index, effects.term)
-            self.known.update(self.world.uids_at(effects.index))
+            self.fed.update(self.world.uids_at(effects.index))
+            self.known |= self.fed
             self.step(events.Arrived(self.world.now_ms, effects))
 
     def jump(self) -> None:
         """Too far behind for the feed: the whole state, durable before it is stepped."""
-        if self.line_up and self.applied[0] < len(self.world.log):
+        if self.line_up and self.applied[0] < self.world.top:
             self.base.records.clear()
             self.base.records.update(self.world.zone.records)
-            self.applied = (len(self.world.log), 1)
+            self.applied = (self.world.top, self.world.term)
             self.disk.state, self.disk.applied = dict(self.base.records), self.applied
-            self.known.update(self.world.uids_to(self.applied[0]))
+            self.fed = set(self.world.uids_to(self.applied[0]))
+            self.disk.fed = frozenset(self.fed)
+            self.known |= self.fed
             self.step(events.Replaced(self.world.now_ms, *self.applied))
 
     def flush(self) -> None:
         self.disk.state, self.disk.applied = dict(self.base.records), self.applied
         self.disk.local = dict(self.local)
+        self.disk.fed = frozenset(self.fed)
+        self.disk.generation, self.disk.gone = self.core.generation, tuple(self.gone)
         self.step(events.Flushed(self.world.now_ms, self.applied[0]))
 
     def connect(self) -> None:
         self.line_up = True
+        if self.applied[0] < self.world.begins:
+            self.jump()  # no effects lead there, and a zone is worked with only once its state is in place
         self.step(events.LineUp(self.world.now_ms, 1))
         self.hear()
 
     def hear(self) -> None:
         if self.line_up:
-            self.step(events.Heard(self.world.now_ms, 1, len(self.world.log), NOON + self.world.now_ms))
+            self.step(events.Heard(self.world.now_ms, self.world.term, self.world.top, NOON + self.world.now_ms))
 
     def cut(self) -> None:
         self.line_up = False
@@ -280,9 +326,9 @@ class Box:
         if self.backup is None:
             return
         disk, receipted = self.backup
-        lost = {op.author for op in self.disk.journal} - {op.author for op in disk.journal}
+        lost = {op.author for op in self.disk.remembered()} - {op.author for op in disk.remembered()}
         self.world.forgive(self, lost)
-        kept = {op.author for op in disk.journal} | set(self.world.uids_to(disk.applied[0]))
+        kept = {op.author for op in disk.remembered()} | disk.fed
         self.receipted = set(receipted) & kept
         openings = self.disk.openings if not self.world.ruin.counted_incarnations else disk.openings
         self.disk, self.jobs = deepcopy(disk), []
@@ -290,7 +336,7 @@ class Box:
         self.boot()
 
     def wipe(self) -> None:
-        self.world.forgive(self, {op.author for op in self.disk.journal})
+        self.world.forgive(self, {op.author for op in self.disk.remembered()})
         self.receipted, self.disk, self.jobs = set(), Disk(), []
         self.boot()
 
@@ -303,8 +349,20 @@ class World:
         self.now_ms = 1000
         self.lives = 0
         self.zone = Memory()
+        self.begins = 0
+        """The index before the first entry of `log`: what the cluster was founded with."""
+        self.founded: dict[bytes, bytes] = {}
+        """The state at that index."""
+        self.term = 1
+        self.generation = 0
+        self.given_up: set[tuple[str, Span]] = set()
+        """(site, numbers) that could not be offered again."""
+        self.offered_again = 0
         self.log: list[Effects] = []
-        self.entries: list[Operation] = []
+        self.author_at: dict[int, str] = {}
+        self.abandoned: set[str] = set()
+        """Operations that were agreed in a history that was given up."""
+        self.forgiven: set[str] = set()
         self.net: dict[Operation, None] = {}
         self.issued: dict[str, Issued] = {}
         self.decided: dict[str, list[tuple[int, Verdict]]] = {}
@@ -318,7 +376,7 @@ class World:
         for box in self.boxes:
             box.sync()
             box.connect()
-            while box.applied[0] < len(self.log):
+            while box.applied[0] < self.top:
                 box.feed()
             box.flush()
 
@@ -351,7 +409,7 @@ class World:
 
     def deliver(self, operation: Operation) -> Effects | None:
         """The log takes it, if the gate lets it pass; else nothing comes of it."""
-        effects = machine.apply(self.zone, self.batch(operation), len(self.log) + 1, 1)
+        effects = self.apply(operation)
         if not effects.decided:
             return None
         self.take(operation, effects)
@@ -361,18 +419,65 @@ class World:
         return Batch(NOON + self.now_ms, 1, (operation,))
 
     def take(self, operation: Operation, effects: Effects | None = None) -> None:
-        effects = machine.apply(self.zone, self.batch(operation), len(self.log) + 1, 1) if effects is None else effects
+        effects = self.apply(operation) if effects is None else effects
         self.zone.change(effects.changes)
         self.log.append(effects)
-        self.entries.append(operation)
+        self.author_at[effects.index] = operation.author
         for decided in effects.decided:
             self.decided.setdefault(operation.author, []).append((effects.index, decided.verdict))
 
+    def apply(self, operation: Operation) -> Effects:
+        return machine.apply(self.zone, self.batch(operation), self.top + 1, self.term)
+
+    @property
+    def top(self) -> int:
+        """The index of the last entry."""
+        return self.begins + len(self.log)
+
     def uids_at(self, index: int) -> list[str]:
-        return [self.entries[index - 1].author]
+        return [self.author_at[index]]
 
     def uids_to(self, index: int) -> list[str]:
-        return [operation.author for operation in self.entries[:index]]
+        return [author for at, author in self.author_at.items() if at <= index]
+
+    def found_anew(self, kept: int, tail: list[Operation]) -> None:
+        """The cluster goes on from a zone that had `kept` entries of the log, and behind them some that were never
+        agreed. Nothing that was on its way gets anywhere."""
+        kept = min(kept, len(self.log))
+        agreed = self.begins + kept
+        self._give_up(agreed)
+        del self.log[kept:]
+        self.zone = Memory(dict(self.founded))
+        for effects in self.log:
+            self.zone.change(effects.changes)
+        for operation in tail:
+            self.deliver(operation)
+        self.net.clear()
+        self.generation += 1
+        life = blake2b(f"founding {self.generation}".encode(), digest_size=16).digest()
+        made = generations.operations(self.zone, "zone", life, "operator", NOON, "c", agreed, "c")
+        index, self.term = self.top + JUMP, self.term + 1
+        effects = machine.apply(self.zone, Batch(NOON + self.now_ms, 1, made), index, self.term)
+        self.zone.change(effects.changes)
+        self.begins, self.log, self.founded = index, [], dict(self.zone.records)
+        self._forgive_what_nobody_has()
+
+    def _give_up(self, agreed: int) -> None:
+        self.author_at = {index: author for index, author in self.author_at.items() if index <= agreed}
+        for author, times in self.decided.items():
+            if any(index > agreed for index, _ in times):
+                self.abandoned.add(author)
+            times[:] = [(index, verdict) for index, verdict in times if index <= agreed]
+        self.decided = {author: times for author, times in self.decided.items() if times}
+
+    def _forgive_what_nobody_has(self) -> None:
+        here = set(self.author_at.values())
+        anywhere = {op.author for box in self.boxes for op in box.disk.remembered()}
+        lost = self.receipted - here - anywhere
+        self.forgiven |= lost
+        self.receipted -= lost
+        for box in self.boxes:
+            box.receipted &= here | {op.author for op in box.disk.remembered()}
 
     # --- what the checkers need to know ---
 
@@ -383,16 +488,16 @@ class World:
         if operation.author in self.issued:
             agreed = any(index <= box.disk.applied[0] for index, _ in self.decided.get(operation.author, []))
             drained = any(held.author == operation.author for held in box.disk.journal)
-            if not agreed and not drained:
+            if not agreed and not drained and operation.author not in self.abandoned:
                 self.lost_trims.append(f"{operation.author} trimmed at {box.disk.applied[0]}")
-        elif isinstance(operation.payload, Opening):
+        elif isinstance(operation.payload, Opening) and not self.generation:
             gone = machine.apply(flushed, self.batch(operation), 1 << 40, 1).decided
             if gone:
                 self.lost_trims.append(f"opening {operation.id} trimmed at {box.disk.applied[0]}")
 
     def forgive(self, box: Box, lost: set[str]) -> None:
         """What only a lost disk had: nobody is to find it again."""
-        elsewhere = {op.author for other in self.boxes if other is not box for op in other.disk.journal}
+        elsewhere = {op.author for other in self.boxes if other is not box for op in other.disk.remembered()}
         self.receipted -= {uid for uid in lost if uid not in self.decided and uid not in elsewhere}
 
     def clone(self, phys: int) -> None:
@@ -419,8 +524,10 @@ class World:
             for operation in list(self.net):
                 self.deliver(operation)
             for box in self.boxes:
-                while box.applied[0] < len(self.log):
+                while box.applied[0] < self.top:
                     box.feed()
+                while box.recalls:
+                    box.answer()
                 box.sync()
                 box.flush()
                 box.sync()
@@ -429,7 +536,7 @@ class World:
 
     def is_quiet(self) -> bool:
         return all(
-            not (box.jobs or box.disk.journal or list(box.core._journal))
-            and box.applied[0] == len(self.log) == box.disk.applied[0]
+            not (box.jobs or box.recalls or box.disk.journal or list(box.core._journal))
+            and box.applied[0] == self.top == box.disk.applied[0]
             for box in self.boxes
         )
