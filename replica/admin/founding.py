@@ -7,7 +7,7 @@ one with the highest (last term, last index), as `replica status --data` shows t
 long log whose end is of an older term may lack what was agreed since.
 
     the state           everything this log holds is applied, committed or not: as much is kept as there is
-    the index           goes up by a million: no site can be ahead of it, so each takes the new state, whole
+    the index           goes up by 2^40: no site can be ahead of it, so each takes the new state, whole
     the term            one more than any here
     who votes           this zone alone; all others are retired, their numbers never given again
     the generation      one more: in the handshake the cluster is `name@2` now, and a lost zone that comes back after
@@ -47,8 +47,9 @@ from replica.storage import LogReset, LogSave, Store, open_store, peek_identity
 from replica.wire.handshake import cluster_name
 from replica.wire.operation_codec import decode_batch
 
-JUMP = 1_000_000
-"""More entries than any site can be ahead: at a thousand a second, a quarter of an hour."""
+JUMP = 1 << 40
+"""More entries than any site can be ahead, also of a store that comes from an old backup: at a thousand a second, 35
+years."""
 READ_BYTES = 16 << 20
 
 
