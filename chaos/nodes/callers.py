@@ -117,10 +117,11 @@ class Caller:
                 receipts = await call(client)
             except (InvalidMessage, NotPermitted):
                 self._world.counts["receipt: refused at the door"] += 1
-                act.refused = True
+                act.refused = not act.unsure
                 return None
             except ReplicaError as problem:
                 self._world.counts[f"caller met {type(problem).__name__}"] += 1
+                act.unsure = act.unsure or isinstance(problem, OutcomeUnknown)
                 if not act.key and isinstance(problem, OutcomeUnknown):
                     return None
                 if not act.key and self._world.calm:

@@ -62,8 +62,10 @@ class Act:
     """In the note's text, and nowhere else; empty for an act that is no note."""
     key: str
     receipts: list[Receipt] = field(default_factory=list)
+    unsure: bool = False
+    """An answer was lost: it may have been done."""
     refused: bool = False
-    """At the door: surely not done."""
+    """At the door, each time it was handed in: surely not done."""
     empties: int = 0
     """How often its node's disk had been emptied when it was answered."""
 

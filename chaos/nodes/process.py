@@ -213,9 +213,11 @@ class Host:
             self.weak = self.disk.store.log.hard_state().rebuilding
 
     def wall_ms(self) -> int:
-        return max(0, NOON_MS + int(self.world.loop.now_s * 1000) + self.clock_offset_ms)
+        """Set far back it begins in 1970, and goes on from there."""
+        elapsed_ms = int(self.world.loop.now_s * 1000)
+        return elapsed_ms + max(0, NOON_MS + self.clock_offset_ms)
 
-    def start(self, *, found: bool = False) -> None:
+    def start(self) -> None:
         """Start a new life, unless one is up."""
         if self.process is not None or self.out_of_order or self.retired:
             return
@@ -223,7 +225,7 @@ class Host:
         self.world.network.power_on(self.name)
         self.process = Process(self, self.lives)
         self.world.trace.add(self.name, "starts", self.lives)
-        self.world.nursery.start_soon(self._live, self.process, found)
+        self.world.nursery.start_soon(self._live, self.process)
 
     async def stop(self) -> None:
         """SIGTERM: it hands over and says goodbye, if it comes to that."""
@@ -278,12 +280,12 @@ class Host:
             network.power_off(self.name)
         network.close_all(network.ends_of(self.name), how)
 
-    async def _live(self, process: Process, found: bool) -> None:
+    async def _live(self, process: Process) -> None:
         OWNER.set(process)
         outside = SimOutside(process, Random(self._rng.getrandbits(64)))
         try:
             with process.scope:
-                async with self._node(outside, found) as running:
+                async with self._node(outside) as running:
                     process.running = running
                     self.world.watcher.started(process)
                     await trio.sleep_forever()
@@ -301,9 +303,11 @@ class Host:
         finally:
             process.ended.set()
 
-    def _node(self, outside: SimOutside, found: bool) -> AbstractAsyncContextManager[Running]:
+    def _node(self, outside: SimOutside) -> AbstractAsyncContextManager[Running]:
         if isinstance(self.config, ZoneConfig):
-            return run_zone(self.config, found=found, join=self.joins and self.lives == 1, outside=outside)
+            # Whoever starts it says what it is as long as its disk is the first one: it may have died before it wrote.
+            first = self.disk.empties == 0
+            return run_zone(self.config, found=first and not self.joins, join=first and self.joins, outside=outside)
         return run_site(self.config, outside=outside)
 
     def _ended(self, process: Process, problem: BaseException | None) -> None:

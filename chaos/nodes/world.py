@@ -200,7 +200,7 @@ class World:
 
     async def _dawn(self) -> None:
         for host in self.hosts:
-            host.start(found=host.is_zone)
+            host.start()
         with trio.move_on_after(DAWN_S) as dawn:
             async with trio.open_nursery() as nursery:
                 for caller in self.callers[:1]:

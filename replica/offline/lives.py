@@ -137,8 +137,20 @@ def mend(
         if seq > 0:
             mended.append(tombstone(ident, "this journal record could not be read"))
         else:
-            mended.append(_opening_again(records, ident, tops))
+            after = _lives_after(incarnation, found)
+            earlier = {life: top for life, top in tops.items() if life not in after}
+            mended.append(_opening_again(records, ident, earlier))
     return mended
+
+
+def _lives_after(incarnation: bytes, found: Sequence[Operation]) -> set[bytes]:
+    """The lives whose openings name this one as their past, or one that does: none of them can be its predecessor,
+    though nothing else of it may be left to show where it stood in the journal."""
+    after = {incarnation}
+    for operation in found:
+        if isinstance(operation.payload, Opening) and operation.payload.prev in after:
+            after.add(operation.id.incarnation)
+    return after - {incarnation}
 
 
 def _opening_again(records: Records, ident: OperationId, tops: dict[bytes, int]) -> Operation:

@@ -91,6 +91,15 @@ class Ingress:
         self._waiting.append(waiting)
         return None
 
+    def applied(self, operations: Sequence[Operation]) -> None:
+        """An entry with these was applied: whether they were taken, the state tells now. One that passed here and not
+        there (its opening was overtaken by another life's) may come again, worded anew; it must not be taken for one
+        that is still on its way."""
+        for operation in operations:
+            name = (operation.id.site, operation.id.incarnation)
+            if self._next.get(name) == operation.id.seq + 1:
+                del self._next[name]
+
     def take(self) -> list[Waiting]:
         """The operations of the next entry, in order of arrival; empty where nothing waits."""
         size = count = 0

@@ -484,7 +484,9 @@ class ZoneNode:
     def _apply(self, entry: Entry) -> None:
         effects = Effects(entry.index, entry.term, 0, (), ())
         if entry.kind is EntryKind.DATA:
-            effects = apply(self.state, decode_batch(entry.data), entry.index, entry.term)
+            decoded = decode_batch(entry.data)
+            effects = apply(self.state, decoded, entry.index, entry.term)
+            self.ingress.applied(decoded.operations)
         self.state.advance(effects.changes, entry.index, entry.term)
         self.digests.note(entry.index, queries.digest(self.state))
         if entry.index == self._leads_from:
