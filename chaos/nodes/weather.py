@@ -99,7 +99,7 @@ def storm(rng: Random) -> Weather:
             changed_mib=rng.choice((0, 8)),
             snapshot_keep_s=rng.choice((1, 600)),
         ),
-        chunk_bytes=rng.choice((512, 2048, 256 << 10)),
+        chunk_bytes=rng.choice((2048, 8192, 256 << 10)),
         lease_reads=rng.random() < 0.25,
         faults=tuple(name for name in FAULTS if rng.random() < 0.5),
         fault_every_s=rng.choice((0.3, 0.7, 1.5)),

@@ -26,6 +26,7 @@ from replica.version import __version__
 from replica.wire import TO_CLIENT, Identity, Joiner, Peer, client, decode
 from replica.wire.client import DEFAULT_BUDGET_MS, Answer, ClientRequest, ClientResponse, Failure, Receipt, Receipts
 from replica.wire.envelope import encode_request
+from replica.wire.feed import ZoneAt
 from replica.wire.limits import MAX_JOINED_BYTES
 
 CONNECT_MS: Final = 2_000
@@ -195,6 +196,10 @@ class Client:
         """Hand leadership to the zone named `to`: {"leader": name} once it leads, {"redirect": …} from a zone that does
         not lead. Raises NotPermitted, NotAvailable."""
         return await self._read(lambda n: client.HandOver(n, to, budget_ms), budget_ms, dict[str, Any])
+
+    async def meet(self, zones: tuple[ZoneAt, ...]) -> dict[str, Any]:
+        """Tell a zone that was away which zones there are by now: {"met": how many of them it did not know}."""
+        return await self._read(lambda n: client.Meet(n, zones), GRACE_MS, dict[str, Any])
 
     async def digest(self) -> dict[str, Any]:
         """The applied index and the digests of the state there."""

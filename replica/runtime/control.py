@@ -23,6 +23,7 @@ from replica.wire.client import (
     HandOver,
     ListCases,
     ListResources,
+    Meet,
     Members,
     OutcomeOf,
     Receipt,
@@ -116,6 +117,8 @@ class Control:
                 return answers(number, msgspec.json.encode(self._office().members()))
             case ChangeMembers():
                 return answers(number, msgspec.json.encode(await self._office().change(request)))
+            case Meet():
+                return answers(number, msgspec.json.encode(self._office().meet(request)))
             case HandOver():
                 with trio.move_on_after(request.budget_ms / 1000):
                     return answers(number, msgspec.json.encode(await self._office().hand_over(request.to)))

@@ -19,8 +19,9 @@ from typing import Any, Protocol
 import trio
 
 from replica.config import ZoneConfig, ZonePeer
-from replica.errors import HandshakeRefused, NotAvailable, RemoteProtocolError
+from replica.errors import HandshakeRefused, NotAvailable, RemoteProtocolError, ReplicaError
 from replica.raft.messages import Message
+from replica.runtime.client import open_client
 from replica.runtime.connection import Connection, run_both
 from replica.runtime.dial import dial
 from replica.runtime.outside import REAL, Outside
@@ -34,8 +35,10 @@ from replica.wire.feed import (
     StateBegin,
     StateChunk,
     StateEnd,
+    ZoneAt,
     parcels,
 )
+from replica.wire.handshake import NOT_A_MEMBER
 from replica.wire.snapshot import (
     SnapshotChunk,
     SnapshotDone,
@@ -63,6 +66,7 @@ class Receiver(Protocol):
     def beat(self) -> None: ...
     def compare(self, peer: int, index: int, digest: str) -> None: ...
     async def until_room(self) -> None: ...
+    def acquaintance(self, peer: int) -> tuple[ZoneAt, ...]: ...
 
 
 class _Link:
@@ -229,6 +233,8 @@ class Links:
                 if str(problem) != link.refused:
                     self._log.warning("zone-refused", peer=peer.name, reason=str(problem))
                 link.refused = str(problem)
+                if NOT_A_MEMBER in link.refused:
+                    await self._introduce(peer)
             else:
                 wait_ms, link.refused = timing.reconnect_first_ms, ""
                 self.levels[peer.number] = met.levels
@@ -237,6 +243,26 @@ class Links:
             with trio.move_on_after(wait_ms / 1000):
                 await link.call.wait()
             wait_ms = min(wait_ms * 2, timing.reconnect_most_ms)
+
+    async def _introduce(self, peer: ZonePeer) -> None:
+        """A zone of ours does not know us: it was away when we joined, and its log ends before that. Tell it which
+        zones there are, by the door that is open to anybody: the next dial is let in, and then it can be told the
+        rest."""
+        zones = self._node.acquaintance(peer.number)
+        if not zones:
+            return
+        try:
+            async with open_client(
+                peer.address,
+                name=f"{self._config.zone.name}-introduces-itself",
+                cluster=self._me.cluster_id,
+                expect=peer.name,
+                connect_ms=self._config.timing.handshake_ms,
+                outside=self._outside,
+            ) as client:
+                await client.meet(zones)
+        except ReplicaError as problem:
+            self._log.info("zone-not-met", peer=peer.name, reason=str(problem))
 
     async def _hold(self, link: _Link, connection: Connection) -> None:
         peer, link.out = link.peer, connection

@@ -23,7 +23,7 @@ from replica.raft.types import NOBODY, Membership
 from replica.runtime.bell import now_ms
 from replica.runtime.directory import Directory, Listed
 from replica.runtime.requests import error_of
-from replica.wire.client import ChangeMembers
+from replica.wire.client import ChangeMembers, Meet
 
 if TYPE_CHECKING:
     from replica.runtime.zone import ZoneNode
@@ -141,6 +141,10 @@ class Office:
             case Refused():
                 raise error_of(answer)
         raise AssertionError(f"a hand-over was answered with {answer}")
+
+    def meet(self, request: Meet) -> dict[str, Any]:
+        """Get to know zones that joined while this one was away: {"met": how many}."""
+        return {"met": self._node.meet(request.zones)}
 
     def _numbered(self, name: str) -> int:
         found = self._node.directory.named(name)

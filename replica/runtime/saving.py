@@ -11,6 +11,7 @@ entries that follow on it. What waited of the log it replaces is void.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from replica.raft.messages import Message
 from replica.raft.ready import Install, Ready
@@ -90,8 +91,14 @@ class Saving:
         assert self._in_flight, "nothing is being saved"
         # Jobs are done in their order, and a failure takes all that wait behind it along: `done` may hang on the last.
         for job in self._in_flight[:-1]:
-            self._write(job, lambda problem: None)
+            self._write(job, partial(self._ended, job))
         self._write(self._in_flight[-1], done)
+
+    def _ended(self, job: LogJob, problem: Exception | None) -> None:
+        """One of several jobs. An install that is done is not tried again with the entries behind it, for which there
+        was no room: what it installed is in its place, and not prepared any more."""
+        if problem is None:
+            self._in_flight = tuple(one for one in self._in_flight if one is not job)
 
     def _install_job(self, install: Install) -> InstallJob:
         name = self._prepared_as(install.token)

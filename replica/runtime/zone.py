@@ -34,7 +34,7 @@ from replica.runtime.bell import Bell, now_ms, wall_ms
 from replica.runtime.compaction import Compaction
 from replica.runtime.connection import Connection
 from replica.runtime.desk import Desk, ForgetfulJournal, desk_config
-from replica.runtime.directory import Directory
+from replica.runtime.directory import MOST_NUMBER, Directory
 from replica.runtime.disk import Disk
 from replica.runtime.feed import Feed
 from replica.runtime.inbox import Inbox
@@ -125,6 +125,8 @@ class ZoneNode:
         self.directory = Directory.of(config.zones)
         self._known: tuple[object, ...] = ()
         self._linked: set[int] = set()
+        self._contacts: dict[int, ZonePeer] = {}
+        """Zones that others have told of and the log here does not know."""
         self.removed = False
         """This zone's removal is agreed: it serves nothing any more."""
         self.graceful = True
@@ -558,14 +560,43 @@ class ZoneNode:
             # Not a member yet, as far as the log here says: the others are those it was told to join.
             numbers |= {zone.number for zone in self.directory.zones if not zone.retired}
             numbers |= configured.keys() - {zone.number for zone in self.directory.zones if zone.retired}
-        for number in sorted(numbers - {self.number}):
+        self._contacts = {
+            number: contact
+            for number, contact in self._contacts.items()
+            if self.directory.numbered(number) is None and self.directory.named(contact.name) is None
+        }
+        for number in sorted((numbers | self._contacts.keys()) - {self.number}):
             listed = self.directory.numbered(number)
             if number in configured:
                 yield configured[number]
             elif listed is not None:
                 yield ZonePeer(number, listed.name, listed.address, listed.priority)
+            elif number in self._contacts:
+                yield self._contacts[number]
             else:
                 self.log.error("zone-without-address", number=number)
+
+    def meet(self, zones: Sequence[ZoneAt]) -> int:
+        """Zones that this one has not heard of, since it was away when they joined. Who leads now may be among them,
+        and the entry that says so comes from nobody else: so they are let in and dialled. What they say in the log is
+        judged as ever. Returns how many are new. (Those that the log here knows, or has retired, it knows better.)"""
+        before = len(self._contacts)
+        for zone in zones:
+            known = self.directory.numbered(zone.number) or self.directory.named(zone.name)
+            if not zone.retired and known is None and 0 < zone.number <= MOST_NUMBER and zone.number != self.number:
+                self._contacts[zone.number] = ZonePeer(zone.number, zone.name, zone.address)
+        if len(self._contacts) > before:
+            self.log.info("zones-met", zones=sorted(self._contacts))
+            self._known = ()
+            self.know()
+        return len(self._contacts) - before
+
+    def acquaintance(self, peer: int) -> tuple[ZoneAt, ...]:
+        """What a zone that will not have this one is told: all zones there are. Nothing, unless both are members as far
+        as the log here goes: one that waits to be added, or was removed, has nobody to introduce itself to."""
+        now = self.raft.membership
+        members = now.voters | now.outgoing | now.learners
+        return self._zones().zones if {peer, self.number} <= members else ()
 
     def _zones(self) -> Zones:
         zones = (ZoneAt(zone.number, zone.name, zone.address, zone.retired) for zone in self.directory.zones)

@@ -31,6 +31,7 @@ from replica.errors import (
     StorageFull,
     StoreError,
 )
+from replica.wire.feed import ZoneAt
 from replica.wire.limits import (
     MAX_HUB_MESSAGE_BYTES,
     MAX_OPERATION_TEXT,
@@ -184,6 +185,14 @@ class HandOver(Struct, frozen=True, array_like=True, tag="hand-over"):
     budget_ms: Budget = DEFAULT_BUDGET_MS
 
 
+class Meet(Struct, frozen=True, array_like=True, tag="meet"):
+    """Zone to zone, by the clients' door: these zones there are by now. Said to one that was away while they joined,
+    and so will not have them; answered with how many of them it did not know."""
+
+    request: RequestNumber
+    zones: Annotated[tuple[ZoneAt, ...], Meta(max_length=MAX_ZONES)]
+
+
 class Receipt(Struct, frozen=True, array_like=True):
     """What is known of one operation. `state`: "agreed" (then index and verdict), "journalled" (this site's disk has
     it) or "unknown". `index` is 0, too, where it is not known any more (an old `applied`)."""
@@ -237,6 +246,7 @@ ClientRequest: TypeAlias = (
     | Members
     | ChangeMembers
     | HandOver
+    | Meet
 )
 """What a client may send."""
 ProbeRequest: TypeAlias = Status | Digest

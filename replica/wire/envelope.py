@@ -74,6 +74,7 @@ FROM_CLIENT: Final[tuple[type[client.ClientRequest], ...]] = (
     client.Members,
     client.ChangeMembers,
     client.HandOver,
+    client.Meet,
 )
 FROM_PROBE: Final[tuple[type[client.ProbeRequest], ...]] = (client.Status, client.Digest)
 ZONE_TO_SITE: Final[tuple[type[ZoneToSiteMessage], ...]] = (

@@ -151,6 +151,23 @@ async def test_a_learner_learns_and_votes_only_when_it_is_promoted(tmp_path: Pat
         nursery.cancel_scope.cancel()
 
 
+async def test_a_zone_that_was_away_while_its_leader_joined_is_told_of_it_and_catches_up(tmp_path: Path) -> None:
+    """Its own log knows no zone of that name, and the entry that names it comes from nobody else."""
+    plan = Plan(tmp_path, zones=3, timing=Timing(reconnect_most_ms=100))
+    async with trio.open_nursery() as nursery:
+        growing = Growing(nursery, plan)
+        await growing.found()
+        await growing.stop("zone-3")
+        new = await growing.start(joining(plan, 4), join=True)
+        await growing.change(partial(_add, new), {"zone-4": "voter"})
+        await members.at_leader(growing.any_address, lambda c: c.hand_over("zone-4"), 10)
+        await growing.start(plan.zone(3))
+        back = growing.zones["zone-3"]
+        await until(lambda: back.status()["raft"]["voters"] == [1, 2, 3, 4])
+        await until(lambda: back.status()["raft"]["leader"] == 4)
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_change_that_would_lose_the_quorum_is_refused_with_who_does_not_answer(tmp_path: Path) -> None:
     """From three to two while one of the two is down: nothing could be committed any more."""
     plan = Plan(tmp_path, zones=3)

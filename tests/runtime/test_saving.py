@@ -141,3 +141,21 @@ def test_an_install_on_a_full_disk_is_tried_again_whole() -> None:
     saving.start(ignore)
     saving.again(ignore)
     assert [type(job) for job, _ in disk.jobs] == [InstallJob, LogSave, InstallJob, LogSave]
+
+
+def test_an_install_that_is_done_is_not_done_again_with_the_entries_for_which_there_was_no_room() -> None:
+    """What it installed is in its place, and lies prepared no more."""
+    disk = Disk()
+    saving = Saving(disk.write)
+    install = Install(7, 50, 1, (0, b"{}"))
+    saving.add(ready(1, install=install, save=entries(51, 51)))
+    assert saving.start(ignore)
+    (_, install_done), (_, save_done) = disk.jobs
+    disk.jobs.clear()
+    install_done(None)
+    save_done(StorageFull("no space left"))
+    assert saving.busy
+    saving.again(ignore)
+    assert [type(job) for job, _ in disk.jobs] == [LogSave]
+    saving.finish()
+    assert saving.installed == install

@@ -135,6 +135,7 @@ MESSAGES: tuple[Any, ...] = (
     client.Members(15),
     client.ChangeMembers(16, (client.NewZone(4, "zone-d", "10.0.0.4:7001", 1),), ("zone-c",), ("zone-a",), True),
     client.HandOver(17, "zone-b", 500),
+    client.Meet(18, (feed.ZoneAt(4, "zone-d", "10.0.0.4:7101"),)),
     client.Receipts(12, (client.Receipt("agreed", str(NOTED), 1000, VERDICT), client.Receipt("unknown", str(OPENED)))),
     client.Answer(13, b'{"id":1}', True),
     client.Failure(14, "overloaded", "try again in 50 ms", True, (("$.a", "b"),), 50, str(NOTED)),
