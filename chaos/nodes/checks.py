@@ -80,6 +80,8 @@ class Checks:
         everybody = frozenset(zone.number for zone in zones)
         self._memberships: dict[int, Membership] = {0: Membership(everybody)}
         """By the index they were seen to stand at; of two at one index, the later."""
+        self._undone: set[int] = set()
+        """Where a membership stood that some zone has seen replaced: it may hold no more."""
         self.history: list[Operation] = []
         self._elections = ElectionSafety()
         self.entries: dict[int, Applied] = {}
@@ -133,12 +135,17 @@ class Checks:
     def membership(self, index: int, membership: Membership) -> None:
         """A zone has this membership in its log."""
         self._memberships[index] = membership
+        self._undone.discard(index)
+
+    def membership_undone(self, index: int) -> None:
+        """A zone's log was cut from `index` on, and a membership with it."""
+        self._undone.update(at for at in self._memberships if at >= index > 0)
 
     def _on_disks(self, effects: Effects) -> None:
         """A leader counts by the latest membership in its log: the one in force at the entry, or a later one."""
         zones = [host for host in self._ever.values() if host.is_zone]
         holders = {zone.number for zone in zones if zone.disk.written.get(effects.index) == effects.term}
-        in_force = max(index for index in self._memberships if index <= effects.index)
+        in_force = max(index for index in self._memberships if index <= effects.index and index not in self._undone)
         by = [membership for index, membership in self._memberships.items() if index >= in_force]
         if not any(is_quorum(membership, holders) for membership in by):
             text = f"entry {effects.index} of term {effects.term} was applied before a majority had it"

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 import msgspec
 import trio
 
-from chaos.nodes.callers import CASES, Caller
+from chaos.nodes.callers import CASES, Caller, case_message
 from chaos.nodes.checks import Act, Checks, violated
 from chaos.nodes.disk import SimDisk
 from chaos.nodes.loop import Loop
@@ -40,7 +41,7 @@ from replica.config import (
     ZonePeer,
     ZoneSection,
 )
-from replica.errors import ReplicaError
+from replica.errors import NotPermitted, ReplicaError
 from replica.raft.core import Raft
 from replica.raft.memberships import decode_membership
 from replica.raft.types import Role
@@ -268,6 +269,10 @@ class World:
         command = ChangePriority(CASES[0], self.rng.choice(("P0", "P1", "P2", "P3")))
         try:
             handed = await running.service.submit(command, author="world", budget_ms=1000)
+        except NotPermitted:  # nobody knows the case: its creation was journalled, and lost with its disk
+            with suppress(ReplicaError):
+                await running.service.submit_message(case_message(CASES[0]), author="world", budget_ms=1000)
+            return False
         except ReplicaError:
             return False
         return handed.state == "agreed" and handed.index > before
@@ -343,6 +348,8 @@ class World:
             self.counts["snapshot resumed"] += 1
         if event == "standing" and fields["role"] == "leader":
             self._check(self.checks.leads, fields["leader"], fields["term"])
+        elif event == "membership-undone":
+            self.checks.membership_undone(fields["index"])
         elif event == "membership" and process.running is not None:
             index, told = raft_of(process.host).membership_at(fields["index"])
             self.checks.membership(index, decode_membership(told))
