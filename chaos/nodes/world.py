@@ -267,15 +267,16 @@ class World:
         if running is None:
             return False
         command = ChangePriority(CASES[0], self.rng.choice(("P0", "P1", "P2", "P3")))
-        try:
-            handed = await running.service.submit(command, author="world", budget_ms=1000)
-        except NotPermitted:  # nobody knows the case: its creation was journalled, and lost with its disk
-            with suppress(ReplicaError):
-                await running.service.submit_message(case_message(CASES[0]), author="world", budget_ms=1000)
-            return False
-        except ReplicaError:
-            return False
-        return handed.state == "agreed" and handed.index > before
+        with trio.move_on_after(2):  # a process that dies meanwhile answers nobody
+            try:
+                handed = await running.service.submit(command, author="world", budget_ms=1000)
+                return handed.state == "agreed" and handed.index > before
+            except NotPermitted:  # nobody knows the case: its creation was journalled, and lost with its disk
+                with suppress(ReplicaError):
+                    await running.service.submit_message(case_message(CASES[0]), author="world", budget_ms=1000)
+            except ReplicaError:
+                pass
+        return False
 
     async def _is_level(self) -> bool:
         self._supervise()
