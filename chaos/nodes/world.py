@@ -280,9 +280,9 @@ class World:
 
     async def _is_level(self) -> bool:
         self._supervise()
-        if any(host.running is None for host in self.hosts) or any(caller.busy for caller in self.callers):
+        if any(host.running is None for host in self.hosts) or not self._is_settled():
             return False
-        if not self._is_settled():
+        if any(caller.busy for caller in self.callers):
             return False
         nodes = [host.running.node for host in self.hosts if host.running is not None]
         undecided = any(node.desk.core.undecided for node in nodes)
