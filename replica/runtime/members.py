@@ -11,19 +11,21 @@ Leaves out: deciding whether the quorum would hold; the core does, with who answ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from replica.errors import NotAvailable, NotPermitted
+from replica.config import host_and_port
+from replica.errors import ConfigError, InvalidMessage, NotAvailable, NotPermitted, Place
 from replica.raft import events as raft_events
 from replica.raft.ready import Accepted, Refusal, Refused, Transferred
 from replica.raft.types import NOBODY, Membership
 from replica.runtime.bell import now_ms
 from replica.runtime.directory import Directory, Listed
 from replica.runtime.requests import error_of
-from replica.wire.client import ChangeMembers, Meet
+from replica.wire.client import ChangeMembers, Meet, NewZone
+from replica.wire.feed import ZoneAt
 
 if TYPE_CHECKING:
     from replica.runtime.zone import ZoneNode
@@ -96,7 +98,8 @@ class Office:
 
     async def change(self, request: ChangeMembers) -> dict[str, Any]:
         """Begin a change: {"accepted": the index of its first entry}. Raises NotPermitted with the reason in words,
-        NotAvailable where nobody leads: surely not done."""
+        NotAvailable where nobody leads, InvalidMessage for an address that is none: surely not done."""
+        check_addresses("add", request.add)
         node = self._node
         if node.raft.leader != node.number:
             return self._redirect()
@@ -143,7 +146,9 @@ class Office:
         raise AssertionError(f"a hand-over was answered with {answer}")
 
     def meet(self, request: Meet) -> dict[str, Any]:
-        """Get to know zones that joined while this one was away: {"met": how many}."""
+        """Get to know zones that joined while this one was away: {"met": how many}. Raises InvalidMessage for an
+        address that is none; nobody is met then."""
+        check_addresses("zones", request.zones)
         return {"met": self._node.meet(request.zones)}
 
     def _numbered(self, name: str) -> int:
@@ -161,6 +166,17 @@ class Office:
         if leader in (NOBODY, self._node.number):
             raise NotAvailable("no zone leads as far as this one knows")
         return {"redirect": {"name": self._name(leader), "address": self._address(leader)}}
+
+
+def check_addresses(field: str, zones: Sequence[NewZone | ZoneAt]) -> None:
+    """What is to be dialled must be an address: one that stands in the log stands there for every zone. Raises
+    InvalidMessage with its place."""
+    for at, zone in enumerate(zones):
+        path = f"{field}[{at}].address"
+        try:
+            host_and_port(zone.address, path)
+        except ConfigError as problem:
+            raise InvalidMessage((Place(path, str(problem)),)) from problem
 
 
 def role_of(zone: Listed, now: Membership) -> str:

@@ -16,13 +16,15 @@ import replica
 from replica.admin import members
 from replica.api import Site, Zone
 from replica.config import Timing, ZoneConfig, ZonePeer, ZoneSection
-from replica.errors import ConfigError, NotPermitted
+from replica.errors import ConfigError, InvalidMessage, NotPermitted
 from replica.raft.types import NOBODY, Membership
 from replica.runtime.client import Client, open_client
 from replica.runtime.directory import Directory, Listed
 from replica.runtime.learning import Digests
+from replica.runtime.members import Office
 from replica.runtime.zone import ZoneNode
-from replica.wire.client import NewZone
+from replica.wire.client import ChangeMembers, Meet, NewZone
+from replica.wire.feed import ZoneAt
 from replica.wire.handshake import NOT_A_MEMBER
 from tests.runtime.nodes import CASE, CASE_ID, SAMU, Nodes, Plan, free_port, until, until_mode
 
@@ -166,6 +168,17 @@ async def test_a_zone_that_was_away_while_its_leader_joined_is_told_of_it_and_ca
         await until(lambda: back.status()["raft"]["voters"] == [1, 2, 3, 4])
         await until(lambda: back.status()["raft"]["leader"] == 4)
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("address", ["nowhere", "host:port", ":7000", "host:70000"])
+async def test_an_address_that_is_none_is_refused_before_anybody_could_dial_it(address: str) -> None:
+    """In the log it would stand for every zone. Neither a change nor an introduction takes it."""
+    office = Office(SimpleNamespace(meet=len))  # type: ignore[arg-type]  # it must not come to more than that
+    with pytest.raises(InvalidMessage, match=r"add\[0\]\.address"):
+        await office.change(ChangeMembers(1, (NewZone(4, "zone-4", address),)))
+    with pytest.raises(InvalidMessage, match=r"zones\[1\]\.address"):
+        office.meet(Meet(1, (ZoneAt(4, "zone-4", "h:1"), ZoneAt(5, "zone-5", address))))
+    assert office.meet(Meet(1, (ZoneAt(4, "zone-4", "h:1"),))) == {"met": 1}
 
 
 async def test_a_change_that_would_lose_the_quorum_is_refused_with_who_does_not_answer(tmp_path: Path) -> None:
