@@ -193,7 +193,7 @@ class Snapshots:
         first = self._raft.first_index
         whole = peer in self._failed
         self._failed.discard(peer)
-        goal = Goal(first, lambda: self._raft.first_index - 1, self._raft.membership_at, whole, holds_log=True)
+        goal = Goal(first, self._least_index, self._raft.membership_at, whole, holds_log=True)
         try:
             done, _ = await self.shipper.send(connection, sending.inbox, goal)
         except RemoteProtocolError as problem:
@@ -202,6 +202,12 @@ class Snapshots:
         if not done.ok:
             self._failed.add(peer)
         return done
+
+    def _least_index(self) -> int:
+        """A receiver that has the state as of this index can be sent what follows. Where only the memory of the log
+        still has its beginning, the term before it is forgotten: then the first entry has to be in the state, too."""
+        first = self._raft.first_index
+        return first if self._raft.entry_term(first - 1) is None else first - 1
 
     # ------------------------------------------------------------------ receiving
 
