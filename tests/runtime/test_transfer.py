@@ -51,6 +51,8 @@ class Writing:
         return lambda: len(self.receipts) > count
 
     async def run(self) -> None:
+        # A command needs a case its own node has heard of, and that one may be an entry behind the site's.
+        await until(lambda: self._node.read_case(CASE_ID).value is not None)
         while not self.stop:
             note = replica.AddNote(CASE_ID, f"{SAMU}.medicalNote.{self._name}-{len(self.receipts)}", "note")
             self.receipts.append(await self._node.submit(note, budget_ms=5000))
