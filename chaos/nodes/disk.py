@@ -215,7 +215,7 @@ class SimWriter(LoopWriter[J]):
             else:
                 job, done = item
                 self._under_way.append(job)
-                self._queue.submit(job, lambda problem, done=done: self._answers.append((done, problem)))  # type: ignore[misc]
+                self._queue.submit(job, lambda problem, done=done: self._answers.append((done, problem)))  # type: ignore[misc]  # a default binds it
         self._disk.loop.after(self._disk.batch_s(), self._process.call, self._end)
         self._kill_point()
 

@@ -169,14 +169,14 @@ def run(seed: int, main: Callable[[Loop], Awaitable[T]]) -> T:
     finally:
         # A run that broke in the middle, for want of a future, leaves itself behind; the next could not begin.
         GLOBAL_RUN_CONTEXT.__dict__.clear()
-        _run._ALLOW_DETERMINISTIC_SCHEDULING = before  # type: ignore[misc]
+        _run._ALLOW_DETERMINISTIC_SCHEDULING = before  # type: ignore[misc]  # and back
         _run._r.setstate(dice)
 
 
 async def _inside(loop: Loop, main: Callable[[Loop], Awaitable[T]]) -> T:
     runner = GLOBAL_RUN_CONTEXT.runner
     runner.runq = _RunQueue(runner.runq)
-    runner.io_manager = _Events(runner.io_manager, loop)  # type: ignore[assignment]
+    runner.io_manager = _Events(runner.io_manager, loop)  # type: ignore[assignment]  # it stands in for it
     with loop.scope:
         return await main(loop)
     raise Stuck(f"nothing was to come after {loop.now_s} s")

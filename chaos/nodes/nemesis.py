@@ -60,7 +60,7 @@ class Nemesis:
     def _leader(self) -> Host:
         """Who leads, as it thinks itself; else any zone."""
         for zone in self._world.zones:
-            if zone.running is not None and zone.running.node.raft.role is Role.LEADER:  # type: ignore[union-attr]
+            if zone.running is not None and zone.running.node.raft.role is Role.LEADER:  # type: ignore[union-attr]  # a zone
                 return zone
         return self._zone()
 

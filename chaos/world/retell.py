@@ -80,7 +80,7 @@ class Witness:
             self.happened.append(("loses", node.number, None))
             emptied(node)
 
-        world.judge.emptied = noted_emptied  # type: ignore[method-assign]
+        world.judge.emptied = noted_emptied  # type: ignore[method-assign]  # likewise
         for node in world.peers():
             self._watch_node(node)
 
