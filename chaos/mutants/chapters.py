@@ -22,6 +22,17 @@ LEASES = Seeds(100, "leases")
 
 CHAPTERS = (
     Mutant(
+        "first-membership-not-in-the-log",
+        "The membership a log begins with stands in configurations alone.",
+        "replica/raft/replication.py",
+        "if state.memberships.latest_index == NO_INDEX:",
+        "if False:",
+        (
+            SCENARIOS,
+            promise("test_the_first_leader_writes_who_votes_in_place_of_its_no_op"),
+        ),
+    ),
+    Mutant(
         "learner-counted",
         "Learners count in every majority.",
         "replica/raft/quorum.py",

@@ -72,9 +72,8 @@ class Receiving(View):
                 election.ask_votes(self._state, role, only)
 
     def _lead(self) -> None:
-        """Leaders "commit a blank no-op entry into the log at the start of" their term (6.4)."""
         roles.become_leader(self._state)
-        replication.append_noop(self._state)
+        replication.begin_term(self._state)
 
     def _demote(self, why: str) -> None:
         """Lead no more, in the same term."""

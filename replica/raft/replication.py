@@ -23,7 +23,7 @@ Leaves out: snapshots for who needs compacted entries (snapshots.py), who counts
 from __future__ import annotations
 
 from replica.raft import pace
-from replica.raft.memberships import decode_membership, encode_membership
+from replica.raft.memberships import NO_INDEX, decode_membership, encode_membership
 from replica.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply
 from replica.raft.progress import Progress, Sign
 from replica.raft.quorum import agreed
@@ -146,6 +146,20 @@ def append_membership(state: State, membership: Membership) -> Entry:
     state.memberships.add(entry.index, membership)
     state.note("membership", index=entry.index)
     return entry
+
+
+def begin_term(state: State) -> None:
+    """Leaders "commit a blank no-op entry into the log at the start of" their term (6.4). The first leader of all
+    writes the membership that the log begins with instead.
+
+    That one stands in the configuration, and a configuration may be edited: a node that lost its store and was told of
+    zones that never came to vote would, once it counts again, count by those. With the entry the log says who votes,
+    and so does every snapshot of it, before anybody new or rebuilt has a vote.
+    """
+    if state.memberships.latest_index == NO_INDEX:
+        append_membership(state, state.membership)
+    else:
+        append_noop(state)
 
 
 def append_noop(state: State) -> Index:

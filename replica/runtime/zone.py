@@ -730,7 +730,7 @@ def directory_of(membership: Membership, config: ZoneConfig) -> Directory:
 def generation_of(config: ZoneConfig, log: LogReader) -> int:
     """How often the cluster was founded anew, as the log says, or the configuration of a zone that joins."""
     memberships = log.memberships()
-    known = Directory.decode(decode_membership(memberships[-1][1]).directory).generation if memberships else 1
+    known = directory_of(decode_membership(memberships[-1][1]), config).generation if memberships else 1
     return max(config.cluster.generation, known)
 
 

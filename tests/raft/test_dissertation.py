@@ -8,6 +8,7 @@ import pytest
 
 from replica.raft.core import Raft
 from replica.raft.events import PeerFound, PeerLost, Persisted, Propose, Received, Tick
+from replica.raft.memberships import decode_membership
 from replica.raft.messages import (
     Append,
     AppendReply,
@@ -151,7 +152,7 @@ def test_a_single_server_leads_and_commits_alone_once_its_disk_has_it() -> None:
     assert node.is_a(Role.LEADER)
     assert (node.raft.commit_index, ready.committed) == (0, ())
     ready = node.save(ready)
-    assert [one.kind for one in ready.committed] == [EntryKind.NOOP]
+    assert [one.kind for one in ready.committed] == [EntryKind.MEMBERSHIP]
 
 
 def test_a_late_completion_says_nothing_about_entries_that_replaced_others() -> None:
@@ -255,9 +256,24 @@ def test_without_check_quorum_a_leader_stays() -> None:
 
 def test_a_leader_begins_its_term_with_a_no_op() -> None:
     """6.4: it commits "a blank no-op entry into the log at the start of its term", and with it what came before."""
-    node = Solo(log=[1, 1])
+    node = Solo()
+    node.lead()
+    node.settle(node.propose(b"a"))
+    node.restart()
     ready = node.become_leader()
     assert [(one.index, one.term, one.kind) for one in ready.entries] == [(3, 2, EntryKind.NOOP)]
+    node.settle(ready)
+    assert [one.index for one in node.hear(AppendReply(2, 1, 2, True, 3)).committed] == [1, 2, 3]
+
+
+def test_the_first_leader_writes_who_votes_in_place_of_its_no_op() -> None:
+    """4.1: "configurations are stored and communicated using special entries in the replicated log". So the very first
+    is there too, whatever configurations become; and like a no-op it commits what came before."""
+    node = Solo(log=[1, 1])
+    ready = node.become_leader()
+    (entry,) = ready.entries
+    assert (entry.index, entry.term, entry.kind) == (3, 2, EntryKind.MEMBERSHIP)
+    assert decode_membership(entry.data) == node.raft.membership
     node.settle(ready)
     assert [one.index for one in node.hear(AppendReply(2, 1, 2, True, 3)).committed] == [1, 2, 3]
 

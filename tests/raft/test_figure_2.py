@@ -359,11 +359,11 @@ def test_without_pre_vote_the_new_election_is_in_a_new_term() -> None:
 
 
 def test_a_new_leader_speaks_to_everyone_at_once() -> None:
-    """ "Upon election: send initial AppendEntries RPCs to each server": here with the no-op of its term (6.4)."""
+    """ "Upon election: send initial AppendEntries RPCs to each server": here with the first entry of its term (6.4)."""
     ready = Solo(voters=5).become_leader()
     appends = sent(ready, Append)
     assert [append.to for append in appends] == [2, 3, 4, 5]
-    assert {append.entries[0].kind for append in appends} == {EntryKind.NOOP}
+    assert {append.entries[0].kind for append in appends} == {EntryKind.MEMBERSHIP}
     assert ready.send_now == tuple(appends)
 
 

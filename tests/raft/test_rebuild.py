@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from replica.raft.events import Received, SnapshotArrived
+from replica.raft.memberships import encode_membership
 from replica.raft.messages import (
     Append,
     AppendReply,
@@ -15,7 +17,7 @@ from replica.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from replica.raft.types import HardState, Role
+from replica.raft.types import Entry, EntryKind, HardState, Membership, Role
 from tests.raft.cluster import make_cluster
 from tests.raft.solo import Solo, entries, only, sent
 
@@ -218,6 +220,21 @@ def test_a_lost_readmit_is_sent_again() -> None:
     assert sent(node.hear(again), Readmit) == [Readmit(1, 3, 1, life=77)]
 
 
+# ---- whom it votes with afterwards
+
+
+def test_a_rebuilt_node_counts_by_the_log_whatever_its_configuration_says() -> None:
+    """Found by the world (node seed 812): its operator wrote zones 4 and 5 into its configuration, and they never came
+    to vote. With them it elected itself, beside the three that vote."""
+    three = Membership(frozenset({1, 2, 3}))
+    founding = Entry(1, 1, EntryKind.MEMBERSHIP, encode_membership(three))
+    for told in (Received(0, Append(2, 1, 1, 0, 0, (founding,), 1)), SnapshotArrived(0, 7, 5, 1, (1, founding.data))):
+        node = Solo(hard=LOST, voters=5)
+        node.settle(node.hear(Heartbeat(2, 1, 1, 0)))
+        node.settle(node.step(told))
+        assert (node.raft.membership, node.raft.membership_index) == (three, 1)
+
+
 # ---- all together
 
 
@@ -239,7 +256,7 @@ def test_a_cluster_takes_a_node_with_a_lost_store_back(voters: int) -> None:
         cluster.crash(node)
     cluster.propose(cluster.leader(), b"c")
     cluster.advance(100)
-    assert [one.data for one in cluster.nodes[lost].applied if one.data] == [b"a", b"b", b"c"]
+    assert [one.data for one in cluster.nodes[lost].applied if one.kind is EntryKind.DATA] == [b"a", b"b", b"c"]
 
 
 @pytest.mark.parametrize("voters", [1, 2])
