@@ -29,7 +29,7 @@ CHAPTERS = (
         "if False:",
         (
             SCENARIOS,
-            promise("test_the_first_leader_writes_who_votes_in_place_of_its_no_op"),
+            promise("test_who_votes_first_stands_in_the_log"),
         ),
     ),
     Mutant(

@@ -80,6 +80,14 @@ def test_learners_count_for_nothing_in_a_commit() -> None:
     assert solo.raft.commit_index == 2
 
 
+def test_who_votes_first_stands_in_the_log() -> None:
+    """Not in configurations alone, which may be edited before a node that lost its store reads its own."""
+    solo = leader()
+    assert [(entry.kind, entry.data) for entry in solo.store.log] == [
+        (EntryKind.MEMBERSHIP, encode_membership(voters(1, 2, 3)))
+    ]
+
+
 def joint() -> Solo:
     """The leader of 1, 4, 5 coming from 1, 2, 3."""
     solo = Solo(membership=voters(1, 4, 5, outgoing=(1, 2, 3)))
