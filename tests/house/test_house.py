@@ -19,14 +19,27 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cases": {"errors"},
     "offline": {"errors", "cases"},
     "hubsante": {"errors", "cases"},
+    "sheet": {"errors", "cases", "hubsante"},
     "wire": {"errors", "raft", "cases", "offline", "hubsante"},
     "storage": {"errors", "raft", "cases", "offline", "wire"},
-    "runtime": {"errors", "version", "config", "telemetry", "raft", "cases", "offline", "hubsante", "wire", "storage"},
+    "runtime": {
+        "errors",
+        "version",
+        "config",
+        "telemetry",
+        "raft",
+        "cases",
+        "offline",
+        "hubsante",
+        "sheet",
+        "wire",
+        "storage",
+    },
 }
 """Room → the rooms of replica it may import. A room that is not named here may import all of them."""
 UPPER = ["api", "admin", "demo", "cli", "__main__"]
 """The rooms above the runtime: each may import what stands before it, and nothing after."""
-PURE = ["raft", "cases", "offline", "wire", "hubsante"]
+PURE = ["raft", "cases", "offline", "wire", "hubsante", "sheet"]
 WORLD = {
     "trio", "socket", "ssl", "os", "io", "time", "threading", "multiprocessing", "subprocess", "signal", "logging",
     "structlog", "lmdb", "secrets", "tempfile", "pathlib", "shutil", "asyncio", "select", "queue",
