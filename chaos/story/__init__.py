@@ -1,9 +1,10 @@
 """`python -m chaos story NAME …`: nights at a Samu, told on real processes, with the facts that must come out.
 
-Each story is a short script (apart, charge, outage, disk, time) over three zones and two or three sites, each a process
-of its own with its own disk, and lines between them that can be cut. It states facts on the way, of what people see and
-are told; at the end everything heals, every operation gets its verdict, everything stops, and the callers' receipts are
-laid beside the stores read from disk (the demo's audit). A story is ok when its own facts and the bookkeeping are.
+Each story is a short script (apart, charge, outage, machine, backlog) over three zones and two or three sites, each a
+process of its own with its own disk, and lines between them that can be cut. It states facts on the way, of what people
+see and are told; at the end everything heals, every operation gets its verdict, everything stops, and the callers'
+receipts are laid beside the stores read from disk (the demo's audit). A story is ok when its own facts and the
+bookkeeping are.
 
 Left out: faults at random (chaos live) and everything that needs a seed (chaos sim).
 """

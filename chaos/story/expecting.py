@@ -42,9 +42,6 @@ class Expectations:
     def equal(self, what: str, seen: object, expected: object) -> bool:
         return self._add(what, text(expected), seen, seen == expected)
 
-    def differs(self, what: str, seen: object, other: object) -> bool:
-        return self._add(what, f"anything but {text(other)}", seen, seen != other)
-
     def at_least(self, what: str, seen: float, least: float) -> bool:
         return self._add(what, f"at least {least:g}", seen, seen >= least)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -69,10 +70,8 @@ async def told(story: Story, data: Path | None, tell: Callable[[str], None]) -> 
             with trio.fail_after(MOST_SECONDS):
                 async with open_cluster(plan) as cluster:
                     await _night(story, cluster, ledger, expect, tell, nights)
-        except* ReplicaError as group:
+        except* Exception as group:
             troubles += _texts(group)
-        except* trio.TooSlowError:
-            troubles.append("something was waited for too long")
         night = nights[0] if nights else None
         if night is None:
             found = audited(plan, ledger, {}, {}, {})
@@ -127,9 +126,12 @@ async def _night(
         raise ReplicaError(f"stopped with an exit code other than 0: {wrong}")
 
 
-def _texts(group: BaseExceptionGroup[ReplicaError]) -> Iterator[str]:
+def _texts(group: BaseExceptionGroup[BaseException]) -> Iterator[str]:
+    """What went wrong, in words, with the line of the story where it did."""
     for problem in group.exceptions:
         if isinstance(problem, BaseExceptionGroup):
             yield from _texts(problem)
         else:
-            yield f"{type(problem).__name__}: {problem}"
+            frames = [frame for frame in traceback.extract_tb(problem.__traceback__) if "story" in frame.filename]
+            where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+            yield f"{type(problem).__name__}: {problem}{where}"

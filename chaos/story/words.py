@@ -36,6 +36,11 @@ def door_code(case: str, code: str) -> bytes:
     )
 
 
+def code_in(value: str) -> str:
+    """The code that an element of the open map says."""
+    return str(msgspec.json.decode(value, type=dict[str, Any])["value"])
+
+
 def engagement(case: str, vehicle: str, owner: str, at: datetime, request: str = "") -> bytes:
     """An RS-RI: the vehicle, its owner's, is sent to the case; on a request, where one is named."""
     told: dict[str, Any] = {
