@@ -65,6 +65,8 @@ class SimDisk:
         self.written: dict[int, int] = {}
         """Index → term of the entry last durable there, also over an emptied disk."""
         self.empties = 0
+        self.on_took: Callable[[Sequence[Any]], None] = _no_word
+        """Told of the jobs that became durable."""
 
     def open(self, name: Identity) -> MemoryStore:
         """The store as a process finds it."""
@@ -86,6 +88,18 @@ class SimDisk:
         self.store = None
         self.empties += 1
 
+    def image(self) -> MemoryStore | None:
+        """A copy of all that is on it now, as a backup takes one; None where nothing ever was."""
+        if self.store is None:
+            return None
+        # What the process sees is what is durable: there are no commits in between on this disk.
+        return MemoryStore(self.store.identity, chunk_bytes=self.chunk_bytes, contents=self.store._seen)
+
+    def put_back(self, image: MemoryStore) -> None:
+        """A backup takes the place of what is on it."""
+        assert self.store is None or self.store.before_commit is None, "a disk was taken out of a running machine"
+        self.store = image
+
     def sound(self) -> None:
         """Whatever ailed it is over."""
         self.slow_s = self.stalled_until_s = 0.0
@@ -99,6 +113,7 @@ class SimDisk:
             if isinstance(job, LogSave):
                 for entry in job.entries:
                     self.written[entry.index] = entry.term
+        self.on_took(jobs)
 
     def batch_s(self) -> float:
         """How long the next batch takes."""
@@ -116,6 +131,10 @@ class SimDisk:
             if kind in self.full:
                 self.counts[f"disk: full at {kind}"] += 1
                 raise StorageFull(f"the simulated disk: no space left ({kind})")
+
+
+def _no_word(jobs: Sequence[Any]) -> None:
+    """Nobody listens."""
 
 
 def kind_of(job: object) -> str:

@@ -8,6 +8,7 @@ by its operator, not mended. Everything else may come at any time, to anybody, t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -41,12 +42,16 @@ class Nemesis:
 
     async def torment(self) -> None:
         weather = self._world.weather
-        faults = [FAULTS[name] for name in weather.faults]
+        faults = [self._doer(name) for name in weather.faults]
         async with trio.open_nursery() as nursery:
             while faults:
                 await trio.sleep(self._rng.expovariate(1 / weather.fault_every_s))
-                nursery.start_soon(self._rng.choice(faults), self)
+                nursery.start_soon(self._rng.choice(faults))
             await trio.sleep_forever()
+
+    def _doer(self, name: str) -> Callable[[], Awaitable[None]]:
+        """What makes the fault of this name."""
+        return partial(FAULTS[name], self)
 
     def _count(self, name: str, host: Host | None = None) -> None:
         self._counts[name] += 1

@@ -32,12 +32,13 @@ Piece = bytes | str
 class Way:
     """One direction between two hosts."""
 
-    __slots__ = ("cut", "drip_bytes", "healed", "held", "jitter_s", "latency_s", "loses")
+    __slots__ = ("cut", "cut_since_s", "drip_bytes", "healed", "held", "jitter_s", "latency_s", "loses")
 
     def __init__(self, latency_s: float, jitter_s: float) -> None:
         self.latency_s = latency_s
         self.jitter_s = jitter_s
         self.cut = False
+        self.cut_since_s = 0.0
         self.loses = False
         self.drip_bytes = 0
         """Where not 0, a stream comes in pieces of so many bytes."""
@@ -294,7 +295,7 @@ class Network:
         """Nothing gets from `frm` to `to` until `heal`."""
         way = self.way(frm, to)
         if not way.cut:
-            way.cut, way.loses = True, loses
+            way.cut, way.loses, way.cut_since_s = True, loses, self._loop.now_s
 
     def heal(self, frm: str, to: str) -> None:
         way = self.way(frm, to)

@@ -174,6 +174,10 @@ class Host:
         self.disk = disk
         self._rng = rng
         self.lives = 0
+        self.died_s = 0.0
+        """When its last life ended."""
+        self.thawed_s = 0.0
+        """When it went on last, after a pause."""
         self.process: Process | None = None
         self._corpses: list[Process] = []
         self.clock_offset_ms = 0
@@ -201,6 +205,12 @@ class Host:
         """Of a zone."""
         assert isinstance(self.config, ZoneConfig), f"{self.name} is no zone"
         return self.config.zone.number
+
+    @property
+    def site(self) -> str:
+        """The Samu that a site serves. Two machines may hold it at once: one of them a clone."""
+        assert isinstance(self.config, SiteConfig), f"{self.name} is no site"
+        return self.config.site.name
 
     @property
     def up(self) -> bool:
@@ -268,11 +278,12 @@ class Host:
         """SIGCONT."""
         if self.process is not None and self.process.frozen:
             self.world.trace.add(self.name, "goes on")
+            self.thawed_s = self.world.loop.now_s
             self.world.loop.thaw(self.process)
             self.process.thawed()
 
     def _leave(self, process: Process, how: str, *, power: bool = False) -> None:
-        self.process = None
+        self.process, self.died_s = None, self.world.loop.now_s
         network = self.world.network
         for door in process.doors:
             network.shut(self.address, door)

@@ -142,12 +142,13 @@ def run_seed(
     if not made:
         raise RuntimeError(f"seed {seed}: no world could be made") from problem
     world = made[0]
-    failure = None if problem is None else _failure(world, steps, problem)
+    failure = None if problem is None else failure_of(world, problem, replay_command(seed, steps))
     calm = world.commit_s * 1000 / world.weather.timing.election_timeout_ms
     return SeedResult(seed, world.events, dict(world.counts), calm, world.trace.digest(), failure)
 
 
-def _failure(world: World, steps: int, problem: BaseException) -> Failure:
+def failure_of(world: World, problem: BaseException, replay: str) -> Failure:
+    """What a seed is reported with that ended so; `replay`: the command that shows it again."""
     first = next(leaves(problem))
     name, text = type(first).__name__, str(first)
     if isinstance(first, InvariantViolated):
@@ -155,7 +156,6 @@ def _failure(world: World, steps: int, problem: BaseException) -> Failure:
     elif first.__traceback__ is not None:
         where = traceback.extract_tb(first.__traceback__)[-1]
         text = f"{text} (in {where.name}, line {where.lineno} of {where.filename.rsplit('/', 1)[-1]})"
-    replay = replay_command(world.seed, steps)
     return Failure(world.seed, name, text, replay, tuple(world.trace.recent()))
 
 

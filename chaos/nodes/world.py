@@ -61,6 +61,8 @@ LOOK_S = 0.1
 class World:
     """One seed's world. `await run(steps)` inside `loop.run`."""
 
+    storm_s = STORM_S
+
     def __init__(
         self,
         loop: Loop,
@@ -73,7 +75,7 @@ class World:
         self.loop = loop
         self.seed = seed
         self.rng = Random(seed)
-        self.weather = weather or storm(self.rng)
+        self.weather = weather or self._draw()
         self.trace = Trace(loop, follow, hashed=hashed)
         self.counts: Counter[str] = Counter()
         self.network = Network(loop, self._dice(), self.trace, self._way)
@@ -84,10 +86,10 @@ class World:
         self.hosts = [*self.zones, *self.sites]
         """Likewise."""
         self.ever = {host.name: host for host in self.hosts}
-        self.checks = Checks(self.zones, self.ever, self.counts)
+        self.checks = self._make_checks()
         self.operator = Operator(self, self._dice())
         self.callers = [self._caller(number) for number in range(self.weather.callers)]
-        self.nemesis = Nemesis(self, self._dice())
+        self.nemesis = self._make_nemesis()
         self.nursery: trio.Nursery
         self.calm = False
         self.over = False
@@ -100,6 +102,15 @@ class World:
         return self.network.pieces + self.checks.applied + sum(host.disk.jobs for host in self.hosts)
 
     # ------------------------------------------------------------------ building
+
+    def _draw(self) -> Weather:
+        return storm(self.rng)
+
+    def _make_checks(self) -> Checks:
+        return Checks(self.zones, self.ever, self.counts)
+
+    def _make_nemesis(self) -> Nemesis:
+        return Nemesis(self, self._dice())
 
     def _dice(self) -> Random:
         return Random(self.rng.getrandbits(64))
@@ -220,7 +231,7 @@ class World:
 
     async def _storm(self, steps: int) -> None:
         self.trace.add("world", "storm", *self.weather.faults)
-        end_s, last = self.loop.now_s + STORM_S, self.events + steps
+        end_s, last = self.loop.now_s + self.storm_s, self.events + steps
         with trio.CancelScope() as storm_scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.nemesis.torment)

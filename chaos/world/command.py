@@ -6,11 +6,14 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from chaos.nodes import report as nodes
 from chaos.nodes import world as nodes_world
+from chaos.sites import report as sites
+from chaos.sites import world as sites_world
 from chaos.world.report import DEFAULT_STEPS, WEATHERS, Failure, Report, SeedResult, run_seed, run_seeds
 from chaos.world.retell import story
 from chaos.world.shrink import Run
@@ -28,6 +31,10 @@ With --depth node each seed runs the shipped node code instead (chaos/nodes): zo
 memory links and simulated disks, in virtual time. An event is there a piece of a stream that arrived, a job of a disk
 that became durable, or an entry applied at one node.
 
+With --depth sites the same nodes stand in another weather (chaos/sites): sites that are cut off in every shape, taken
+over, restored from backups, cloned, emptied and told wrong times, and people there who decide about the same cases. An
+act of theirs and a read that was checked are events, too.
+
 A failing seed prints its last events and the command that replays it. Exit status 1 when any seed failed.
 """
 
@@ -37,10 +44,27 @@ examples:
   python -m chaos sim --seeds 1 --start 4711 --trace      one seed, every event printed
   python -m chaos sim --seeds 2000 --jobs 2 --json sim.json
   python -m chaos sim --seeds 100 --depth node            the shipped node code, 100 seeds
+  python -m chaos sim --seeds 100 --depth sites           the same, cut off and back
   python -m chaos sim --seeds 1 --start 4711 --shrink     the same failure in fewer events, and as a scenario
 """
 
 PROGRESS_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """A depth of whole nodes: who runs its seeds, and how long a storm is."""
+
+    report: Callable[[], Report]
+    run_seed: Callable[..., SeedResult]
+    run_seeds: Callable[[Iterable[int], int, int], Iterator[SeedResult]]
+    steps: int
+
+
+DEPTHS = {
+    "node": Depth(nodes.report, nodes.run_seed, nodes.run_seeds, nodes_world.DEFAULT_STEPS),
+    "sites": Depth(sites.report, sites.run_seed, sites.run_seeds, sites_world.DEFAULT_STEPS),
+}
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -49,10 +73,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("sim", help=HELP, description=DESCRIPTION, epilog=EPILOG, formatter_class=style)
     parser.add_argument("--seeds", type=_positive, default=100, metavar="N", help="how many seeds (default 100)")
     parser.add_argument("--start", type=int, default=1, metavar="S", help="the first seed (default 1)")
-    steps = f"events of the storm, for each seed (default {DEFAULT_STEPS}, at depth node {nodes_world.DEFAULT_STEPS})"
+    defaults = f"{DEFAULT_STEPS}, at depth node {nodes_world.DEFAULT_STEPS}, at depth sites {sites_world.DEFAULT_STEPS}"
+    steps = f"events of the storm, for each seed (default {defaults})"
     parser.add_argument("--steps", type=_positive, default=None, metavar="M", help=steps)
-    depth = "core: the pure core on simulated disks; node: the shipped nodes on memory links (default core)"
-    parser.add_argument("--depth", choices=("core", "node"), default="core", help=depth)
+    depth = (
+        "core: the pure core on simulated disks; node: the shipped nodes on memory links; "
+        "sites: those, cut off and back (default core)"
+    )
+    parser.add_argument("--depth", choices=("core", *DEPTHS), default="core", help=depth)
     weathers = (
         "storm: everything; figure-8: leaders die while old entries spread; lost-stores: disks are emptied; "
         "changing-members: members and leaders change, logs are dropped; leases: clocks drift as far as declared"
@@ -85,12 +113,12 @@ def _weather(text: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Runs what the command line asks for. 0 when every seed held, else 1."""
-    if args.depth == "node" and (args.weather != "storm" or args.shrink):
+    if args.depth in DEPTHS and (args.weather != "storm" or args.shrink):
         print("--weather and --shrink are of depth core", file=sys.stderr)
         return 2
     if args.steps is None:
-        args.steps = nodes_world.DEFAULT_STEPS if args.depth == "node" else DEFAULT_STEPS
-    report = nodes.report() if args.depth == "node" else Report(meets_all=args.weather == "storm")
+        args.steps = DEPTHS[args.depth].steps if args.depth in DEPTHS else DEFAULT_STEPS
+    report = DEPTHS[args.depth].report() if args.depth in DEPTHS else Report(meets_all=args.weather == "storm")
     begun = time.perf_counter()
     shown = begun
     for result in _results(args):
@@ -113,10 +141,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _results(args: argparse.Namespace) -> Iterator[SeedResult]:
     seeds = range(args.start, args.start + args.seeds)
-    if args.depth == "node":
+    if args.depth in DEPTHS:
+        depth = DEPTHS[args.depth]
         if args.trace:
-            return (nodes.run_seed(seed, args.steps, follow=print, hashed=True) for seed in seeds)
-        return nodes.run_seeds(seeds, args.steps, args.jobs)
+            return (depth.run_seed(seed, args.steps, follow=print, hashed=True) for seed in seeds)
+        return depth.run_seeds(seeds, args.steps, args.jobs)
     if args.trace:
         return (run_seed(seed, args.steps, args.weather, follow=print, hashed=True) for seed in seeds)
     return run_seeds(seeds, args.steps, args.weather, args.jobs)

@@ -1,0 +1,85 @@
+"""Who is in charge, told a second time: from the agreed take-overs and hand-backs alone, plainly, one after the other.
+
+Rule 13 of docs/offline.md, as a person would tell it. All of a Samu's work goes to whoever takes it over, but for cases
+the Samu has opened since; chosen cases go alone; who hands all back hands back what is its own to hand.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+FIRST_EPOCH = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One agreed take-over (`holder` is another site) or hand-back (`by` gives it back to the Samu)."""
+
+    index: int
+    name: str
+    by: str
+    holder: str
+    cases: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Opened:
+    """A case or resource: whose it is, who named it first, and where. `owned_since`: its owner's last change."""
+
+    owner: str
+    opened_by: str
+    opened_index: int
+    owned_since: int = 0
+
+
+@dataclass(slots=True)
+class Samu:
+    turns: list[Turn] = field(default_factory=list)
+    holders: list[tuple[int, str]] = field(default_factory=list)
+    """(index, who holds the whole from there on)."""
+
+
+class Charges:
+    """`turn` for each one agreed, in the order of the log."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, Samu] = {}
+
+    def turn(self, samu: str, turn: Turn) -> None:
+        known = self._of.setdefault(samu, Samu())
+        known.turns.append(turn)
+        whole = self.holder(samu) if turn.cases else turn.holder
+        known.holders.append((turn.index, whole))
+
+    def epoch(self, samu: str, index: int | None = None) -> int:
+        """Raised by each turn. `index`: as of that entry."""
+        known = self._of.get(samu)
+        if known is None:
+            return FIRST_EPOCH
+        count = len(known.holders)
+        if index is not None:
+            count = bisect_right(known.holders, index, key=lambda one: one[0])
+        return FIRST_EPOCH + count
+
+    def holder(self, samu: str, index: int | None = None) -> str:
+        """Of the Samu's work as a whole."""
+        known = self._of.get(samu)
+        turned = self.epoch(samu, index) - FIRST_EPOCH
+        return samu if known is None or not turned else known.holders[turned - 1][1]
+
+    def of(self, subject: str, opened: Opened) -> tuple[str, Turn | None]:
+        """Who is in charge of one case or resource now, and by which turn; None: it was always the Samu's own."""
+        samu, by = opened.owner, None
+        holder = samu
+        known = self._of.get(samu)
+        for turn in known.turns if known is not None else ():
+            if turn.cases:
+                concerned = subject in turn.cases and turn.index > opened.owned_since
+            elif turn.holder == samu:
+                concerned = holder == turn.by
+            else:
+                concerned = not (opened.opened_by == samu and opened.opened_index > turn.index)
+            if concerned:
+                holder, by = turn.holder, turn
+        return holder, by
