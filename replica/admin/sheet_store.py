@@ -10,22 +10,21 @@ Left out: repair. A site has its state rebuilt by a zone (docs/offline.md); this
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from replica.cases.operations import Operation
-from replica.cases.queries import ALL_AGREED
 from replica.cases.records import Empty, Records
 from replica.errors import ReplicaError, StoreDamaged, StoreError
-from replica.offline.view import WorkingView
+from replica.offline.view import TENTATIVE_INDEX, WorkingView
 from replica.runtime.site import ZONE_MS
 from replica.sheet.journalled import undecided
 from replica.sheet.model import Trouble
 from replica.storage import CHUNK_BYTES, Identity
 from replica.storage.contract import CHANGED_BYTES
-from replica.storage.folder import check_data_file, check_folder, check_whole, lock_as_reader
+from replica.storage.folder import DATA_NAME, check_data_file, check_folder, check_whole, lock_as_reader
 from replica.storage.journal import LmdbJournal
 from replica.storage.layout import (
     LOG_NAME,
@@ -43,6 +42,7 @@ from replica.storage.state import LmdbState
 from replica.wire.operation_codec import decode_operation
 
 READ_AT_ONCE = 1000
+BELOW_TENTATIVE = TENTATIVE_INDEX - 1
 _SIZES = Sizes(MAP_SIZE, MAP_LIMIT, CHUNK_BYTES, CHANGED_BYTES, no_step)
 
 
@@ -53,6 +53,8 @@ class Kept:
 
     identity: Identity | None = None
     live: bool = False
+    has_log: bool = False
+    """The log's file is whole, as far as its head and length tell: only then is it safe to map."""
     state: Records = field(default_factory=Empty)
     has_state: bool = False
     index: int | None = None
@@ -65,12 +67,12 @@ class Kept:
         """The state with the undecided on top, as the site itself shows it (rule 14)."""
         if not self.has_state or not self.journal:
             return self.state
-        return WorkingView(self.state).records(self.journal, self.agreed_up_to)
+        return WorkingView(self.state).records(self.journal)
 
     @property
     def agreed_up_to(self) -> int:
         """The index of the state; above all where it cannot tell, so that only what lies on top counts as tentative."""
-        return ALL_AGREED if self.index is None else self.index
+        return BELOW_TENTATIVE if self.index is None else self.index
 
 
 @contextmanager
@@ -94,6 +96,7 @@ def _read_log(data: Path, kept: Kept, open_files: ExitStack) -> str:
     """The journal into `kept`; what is wrong where it cannot be read."""
     try:
         identity = _look(data / LOG_NAME, live=kept.live)
+        kept.has_log = True
         env = open_environment(
             data / LOG_NAME, LOG_NAME, _SIZES, version=identity.format_version, read_only=True, lock=kept.live
         )
@@ -147,14 +150,14 @@ def _read_state(data: Path, kept: Kept, open_files: ExitStack) -> str:
 
 def _state_names(data: Path, kept: Kept) -> list[str]:
     """The state that the log names; where it cannot say any more, every one there is, the newest file first."""
-    try:
-        return [peek_state_name(data, live=kept.live)]
-    except StoreError:
-        found = [name for name in state_folders(data) if (data / name / "data.mdb").is_file()]
-        found.sort(key=lambda name: (data / name / "data.mdb").stat().st_mtime, reverse=True)
-        if len(found) > 1:
-            kept.troubles.append(Trouble("state-guessed", found[0]))
-        return found
+    with suppress(StoreError):
+        if kept.has_log:
+            return [peek_state_name(data, live=kept.live)]
+    found = [name for name in state_folders(data) if (data / name / DATA_NAME).is_file()]
+    found.sort(key=lambda name: (data / name / DATA_NAME).stat().st_mtime, reverse=True)
+    if len(found) > 1:
+        kept.troubles.append(Trouble("state-guessed", found[0]))
+    return found
 
 
 def _measure(state: LmdbState, kept: Kept) -> None:

@@ -279,7 +279,7 @@ class _Saying:
                 rows.append(self._clash(name, value, words["mark.holds"] if at == 0 else words["mark.conflict"]))
             rows += [self._clash(name, value, words["mark.proposed"]) for value in one.proposed]
         head = (words["clashes"], words["value"], "", words["author"], words["hour"])
-        return Table(head, (18, 23, 11, 14, 11), tuple(rows)) if rows else None
+        return Table(head, (18, 22, 11, 14, 11), tuple(rows)) if rows else None
 
     def _clash(self, name: str, value: Said, word: str) -> tuple[str, ...]:
         shown = self._marked(value.value, tentative=value.tentative)

@@ -235,7 +235,7 @@ ENGLISH: Final = {
     "authority.of": "{holder}, epoch {epoch}",
     "authority.unknown": "not known (unreadable)",
     "authority.since": "unconfirmed since {at}",
-    "undecided": "Without verdict",
+    "undecided": "No verdict",
     "undecided.none": "no act",
     "undecided.unknown": "not known: the journal cannot be read",
     "undecided.some": "{count} act(s) of this site, marked {mark}",
