@@ -32,13 +32,13 @@ Piece = bytes | str
 class Way:
     """One direction between two hosts."""
 
-    __slots__ = ("cut", "cut_since_s", "drip_bytes", "healed", "held", "jitter_s", "latency_s", "loses")
+    __slots__ = ("cut", "cut_since_s", "drip_bytes", "healed", "healed_s", "held", "jitter_s", "latency_s", "loses")
 
     def __init__(self, latency_s: float, jitter_s: float) -> None:
         self.latency_s = latency_s
         self.jitter_s = jitter_s
         self.cut = False
-        self.cut_since_s = 0.0
+        self.cut_since_s = self.healed_s = 0.0
         self.loses = False
         self.drip_bytes = 0
         """Where not 0, a stream comes in pieces of so many bytes."""
@@ -302,6 +302,7 @@ class Network:
         if not way.cut:
             return
         way.cut = way.loses = False
+        way.healed_s = self._loop.now_s
         held, way.held = way.held, []
         for end, piece in held:
             self._send(end, way, piece)

@@ -155,6 +155,8 @@ class SiteChecks(Checks):
             raise violated("DurableFirst", f"a receipt for {issued.name}, and it is not on the disk", operation)
         if told is not None:
             self._is_decided(operation, issued, *told)
+        if isinstance(issued.payload, Report):
+            drawer.opens.update(subject.id for subject in issued.payload.subjects if subject.creates)
         done = told is None or told[1].kind not in NOT_DONE
         if isinstance(issued.payload, AddNote) and done:
             drawer.promised.setdefault(issued.case, set()).add(issued.text)

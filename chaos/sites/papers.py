@@ -63,6 +63,8 @@ class Drawer:
     """(incarnation, number) → name, of the records that are not trimmed; openings are nobody's act."""
     tops: dict[bytes, int] = field(default_factory=dict)
     """Incarnation → its highest number here, openings among them."""
+    opens: set[str] = field(default_factory=set)
+    """Cases that were opened from here: their opening is kept beside what was written to them."""
     promised: dict[str, set[str]] = field(default_factory=dict)
     """Case → the texts of notes that somebody has a receipt for from here."""
     levels: dict[tuple[str, str], Issued] = field(default_factory=dict)
@@ -70,7 +72,7 @@ class Drawer:
 
     def copy(self) -> Drawer:
         promised = {case: set(texts) for case, texts in self.promised.items()}
-        return Drawer(set(self.names), dict(self.held), dict(self.tops), promised, dict(self.levels))
+        return Drawer(set(self.names), dict(self.held), dict(self.tops), set(self.opens), promised, dict(self.levels))
 
 
 def name_of(operation: Operation) -> str:

@@ -75,7 +75,10 @@ class Reading:
     def look(self, fresh: Freshness, truth: Truth, shown: Shown, session: Session | None) -> None:
         """Raises InvariantViolated. `shown`: what this life has shown before; `session`: of the reader, where the read
         was to be of it."""
-        self._own_writes(fresh.index)
+        opened = self._checks.opened.get(("case", self._case))
+        if opened is None or opened.opened_index <= fresh.index or self._case in self._drawer.opens:
+            self._own_writes(fresh.index)
+        # Else the copy went back behind the case itself, since it was not flushed yet; its line brings it again.
         self._agreed_notes(fresh.index)
         self._levels(fresh.index)
         self._never_older(fresh.index, shown, session)
@@ -163,7 +166,8 @@ class Reading:
         if fresh.index != truth.index:
             raise violated("FreshnessIsTrue", f"{where} as of another index", fresh.index, truth.index)
         self._undecided(fresh)
-        self._mode(fresh, truth)
+        if not self._host.is_zone:  # a zone's own desk is asleep until somebody writes there
+            self._mode(fresh, truth)
         self._authority(fresh)
         if fresh.fenced and not truth.ever_cloned:
             raise violated("FreshnessIsTrue", f"{where} as fenced, and nobody else was ever of its name")

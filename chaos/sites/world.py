@@ -183,7 +183,7 @@ class SitesWorld(World):
             if way.cut:
                 reasons.append(way.cut_since_s)
             if zone.process is None:
-                reasons.append(zone.died_s)
+                reasons.append(max(zone.died_s, way.healed_s))  # what it had sent into the cut comes after that
             if not reasons:
                 return None
             since_s = max(since_s, min(reasons))
