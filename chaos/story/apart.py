@@ -15,7 +15,7 @@ CASE: Final = f"{NANTES}.nuit1"
 OTHER_CASE: Final = f"{LYON}.nuit2"
 CAR: Final = f"{NANTES}.resource.VLM1"
 REQUEST: Final = f"{LYON}.request.nuit2"
-AT_ONCE_MS: Final = 1000.0
+AT_ONCE_MS: Final = 2000.0
 """A refusal that needs nobody is there well before any timeout."""
 
 

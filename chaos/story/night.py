@@ -132,7 +132,9 @@ class Samu:
         return [(one["id"], one["field"], tuple(value["value"] for value in one["values"])) for one in found]
 
     async def verdict(self, held: Held) -> str:
-        """The kind of the verdict on the one operation of `held`, waited for."""
+        """The kind of the verdict on the one operation of `held`, waited for; what was said where there is none."""
+        if not held.receipts:
+            return f"no operation: {held.not_permitted or held.invalid}"
         (receipt,) = held.receipts
         known = self.night.decided.get(receipt.operation, receipt)
         if known.verdict is None:

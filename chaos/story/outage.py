@@ -84,8 +84,8 @@ async def zone_and_its_sites_cut(night: Night) -> None:
     night.expect.equal("receipt of Nantes", mine.receipts[0].state, "journalled")
     call = await lyon.takes_call(LYON_CASE, "P1", "Chute de vélo")
     theirs = await lyon.notes(LYON_CASE, "SMUR parti")
-    night.expect.equal("verdict of Lyon's call", await lyon.verdict(call), "applied")
-    night.expect.equal("receipt of Lyon, with the other two zones", theirs.receipts[0].state, "agreed")
+    agreed = [await lyon.verdict(call), await lyon.verdict(theirs)]
+    night.expect.equal("verdicts of Lyon, by the other two zones", agreed, ["applied"] * 2)
     night.say("Nantes journals, Lyon and the two other zones agree without them")
     night.expect.equal("Nantes has not heard of Lyon's call", await nantes.case(LYON_CASE), {})
     night.cluster.heal()
