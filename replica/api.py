@@ -16,14 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
-from replica.cases.commands import Command, Report
+from replica.cases.charge_reading import ChargeStateView
+from replica.cases.commands import Command, DecideConflict, Report
 from replica.cases.operations import OperationId
 from replica.cases.queries import CaseView, ConflictView, ResourceView
 from replica.cases.records import Records
 from replica.cases.verdicts import Verdict
+from replica.cases.views import ChargeChangeView
 from replica.config import SiteConfig, ZoneConfig, load_site, load_zone
 from replica.offline.events import Outcome
 from replica.offline.freshness import Freshness
+from replica.runtime.acts import Asked, Verdicts
 from replica.runtime.node import Running, run_site, run_zone
 from replica.runtime.service import DEFAULT_BUDGET_MS, Changes, Handed
 
@@ -223,6 +226,24 @@ class Node:
         return self._read(
             lambda held: tuple(self._service.conflicts(owner, held)), owner, consistency, budget_ms, after_index
         )
+
+    def charges(self, samu: str | None = None) -> Read[tuple[ChargeStateView, ...]]:
+        """Who answers for whose work, as this node knows it now: of one Samu, or of all whose charge ever changed."""
+        return self._seen(tuple(self._service.charges(samu)), samu)
+
+    def charge_changes(self, samu: str) -> tuple[ChargeChangeView, ...]:
+        """Every take-over and hand-back of a Samu's work, oldest first: who, when, why, from which index."""
+        return tuple(self._service.charge_changes(samu))
+
+    def verdicts(self, asked: Asked | None = None) -> Read[Verdicts]:
+        """What became of acts, the newest first: by default of this site's own. See `Asked` for what may be asked."""
+        return self._seen(self._service.verdicts(asked or Asked()), None)
+
+    async def decide(self, conflict: ConflictView, value: str, *, author: str = "", budget_ms: int = 250) -> Receipt:
+        """Decide a conflict: `value` holds. An operation like any other: another person may decide otherwise apart, and
+        then that is a conflict again. Raises as `submit`."""
+        command = DecideConflict(conflict.subject, conflict.id, conflict.field, conflict.key, value)
+        return await self.submit(command, author=author, budget_ms=budget_ms)
 
     def _read(
         self,

@@ -119,6 +119,9 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     without it; 0: not at all."""
     past_mib: Annotated[int, Meta(ge=0, le=1 << 20)] = 512
     """How much of that it remembers at most."""
+    verdict_days: Annotated[int, Meta(ge=1, le=3650)] = 30
+    """How long a site remembers what became of each of its own acts; other verdicts than applied are in their case's
+    history all the same."""
     changed_mib: Annotated[int, Meta(ge=0, le=1024)] = 8
     """Up to here a receiver a little behind is sent the records that changed, beyond it a snapshot."""
     link_bytes: Annotated[int, Meta(ge=1 << 20, le=32 << 20)] = 16 << 20

@@ -34,7 +34,7 @@ class StoppedNode:
         self.journal, self.damaged = read_journal(store) if store.identity.role == "site" else ([], [])
         self.records: Records = store.state
         if self.journal:
-            self.records = WorkingView(store.state).records(self.journal, self.index)
+            self.records = WorkingView(store.state).records(self.journal)
 
     def case(self, case_id: str) -> Any:
         return queries.read_case(self.records, case_id, self.index)

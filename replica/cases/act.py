@@ -33,7 +33,8 @@ def clamped(clock: HybridTime, time_ms: int) -> HybridTime:
 class Act:
     """`position`: of the operation in its entry; `drain`: it comes under a draining incarnation (rule 8), so it is a
     stranger's whatever its site; `rules`: of the level its entry was appended under; `spoken`: the highest level that
-    every voter spoke then; `anchor`: the case in whose history its verdict belongs, empty for none."""
+    every voter spoke then; `heard`: the sites that were heard then; `anchor`: the case in whose history its verdict
+    belongs, empty for none."""
 
     draft: Draft
     operation: Operation
@@ -44,6 +45,7 @@ class Act:
     clock: HybridTime
     rules: Rules
     spoken: int
+    heard: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
     anchor: str = ""
     ordinal: int = 0

@@ -21,8 +21,10 @@ from typing import get_args
 from replica.cases import keys, registry
 from replica.cases.act import Act
 from replica.cases.commands import (
+    AskHandBack,
     Command,
     DecideConflict,
+    EndTakeOver,
     HandBack,
     RaiseLevel,
     RegisterOrganisation,
@@ -154,6 +156,8 @@ TABLE: dict[str, Row] = {
     "register-organisation": _row("AR", "AR", "AR"),
     "take-over": _row("AR", "AR", "AR"),
     "hand-back": _row("AR", "RR", "RR"),
+    "ask-hand-back": _row("RR", "AA", "RR"),
+    "end-take-over": _row("AR", "AR", "AR"),
     "decide-conflict": _row("AA", "NR", "AR"),
     "decide-conflict (owner)": _row("AR", "NR", "AR"),
     "raise-level": _row("AR", "AR", "AR"),
@@ -166,6 +170,7 @@ REASONS: dict[str, str] = {
     "transfer-case": "the charge of a case changes by a quorum's decision, and no quorum can be asked while cut off",
     "register-organisation": "the registry changes by a quorum's decision, and no quorum can be asked while cut off",
     "take-over": "a take-over is a quorum's decision, and no quorum can be asked while cut off",
+    "end-take-over": "a take-over ends by a quorum's decision, and no quorum can be asked while cut off",
     "raise-level": "every voter has to know the new level, and none can be asked while cut off",
     "decide-conflict (owner)": "the charge of a case changes by a quorum's decision; none can be asked while cut off",
     "force-new-cluster": "only the offline tool forces a cluster new, on a stopped node's store",
@@ -214,6 +219,9 @@ def permitted(records: Records, site: str, command: Command, connected: bool) ->
         return Permission(kind, f"{whose}; it goes in as a note or a proposal")
     if isinstance(command, HandBack):
         return Permission(kind, f"{holder or command.owner} is in charge" if place is not _HERE else "cut off")
+    if isinstance(command, AskHandBack):
+        said = f"{site} is in charge of it" if place is _HERE else f"{command.owner} is not served here"
+        return Permission(kind, said)
     return Permission(kind, REASONS.get(tag, f"{whose}, and the others cannot be asked while cut off"))
 
 
@@ -221,6 +229,8 @@ def _place(draft: Draft, site: str, command: Command, head: Head | None) -> tupl
     if isinstance(command, HandBack):
         holder = _holder_of_all(draft, command)
         return (_HERE, holder) if holder == site else (_ELSE, holder)
+    if isinstance(command, AskHandBack):
+        return _place_of_work(draft, site, command)
     if head is None:
         return _NONE, ""
     holder = reach(draft, head).holder
@@ -231,6 +241,15 @@ def _place(draft: Draft, site: str, command: Command, head: Head | None) -> tupl
     if not holder:
         return _NONE, ""
     return (_HERE, site) if holder == site else (_ELSE, holder)
+
+
+def _place_of_work(draft: Draft, site: str, command: AskHandBack) -> tuple[Place, str]:
+    """Where the charge of this site's own work lies; nobody's where it is another's work that is asked for."""
+    if registry.site_of(draft, command.owner) != site:
+        return _NONE, ""
+    holder = charge_of(draft, site).holder
+    taken = holder != site or any(True for _ in draft.scan(keys.all_charge_terms(site)))
+    return (_ELSE, holder) if taken else (_HERE, site)
 
 
 def _holder_of_all(draft: Draft, command: HandBack) -> str:
@@ -246,7 +265,7 @@ def _holder_of_all(draft: Draft, command: HandBack) -> str:
 
 def subject_of(command: Command) -> tuple[str, str] | None:
     """(kind, id) of the case or resource whose owner has to be asked; None where it is about neither."""
-    if isinstance(command, TakeOver | HandBack | RegisterOrganisation):
+    if isinstance(command, TakeOver | HandBack | AskHandBack | EndTakeOver | RegisterOrganisation):
         return None
     if isinstance(command, DecideConflict):
         return (command.subject, command.id) if command.subject in keys.PARTS else None

@@ -2,7 +2,9 @@
 
 A take-over is a quorum decision, compared with the epoch its author saw, and raises it. A hand-back is an operation
 in the issuer's own sequence, so that it cannot overtake the issuer's writes before it; it raises the epoch too.
-Both concern all of a Samu's work, or chosen cases. Everything is recorded: who, when, why, from which index."""
+Both concern all of a Samu's work, or chosen cases. Everything is recorded: who, when, why, from which index.
+
+Left out: who is heard, terms, and asking for a charge, which came with level 3 (returning.py)."""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ def take_over(act: Act, command: TakeOver) -> Verdict:
         return refused(f"{taker} is in charge of {samu} already")
     epoch = charge.epoch + 1
     after = Charge(samu, taker, epoch, epoch, act.mark, act.index, charge.handed_index, charge.handed_by)
-    return _record(act, charge, after, taker, command.reason, ())
+    return record(act, charge, after, taker, command.reason, ())
 
 
 def _take_cases(act: Act, command: TakeOver, charge: Charge, taker: str) -> Verdict:
@@ -49,8 +51,8 @@ def _take_cases(act: Act, command: TakeOver, charge: Charge, taker: str) -> Verd
             return refused(f"{case} is not a case of {charge.samu}")
         targets.append(target)
     after = replace(charge, epoch=charge.epoch + 1)
-    _delegate(act, targets, taker, after.epoch)
-    return _record(act, charge, after, taker, command.reason, command.cases)
+    delegate(act, targets, taker, after.epoch)
+    return record(act, charge, after, taker, command.reason, command.cases)
 
 
 def hand_back(act: Act, command: HandBack) -> Verdict:
@@ -68,7 +70,7 @@ def hand_back(act: Act, command: HandBack) -> Verdict:
         return refused(f"{charge.holder} is in charge of {samu}, since epoch {charge.since_epoch}")
     epoch = charge.epoch + 1
     after = Charge(samu, samu, epoch, epoch, act.mark, charge.taken_index, act.index, act.site)
-    return _record(act, charge, after, samu, command.reason, ())
+    return record(act, charge, after, samu, command.reason, ())
 
 
 def _hand_back_cases(act: Act, command: HandBack, charge: Charge) -> Verdict:
@@ -83,16 +85,18 @@ def _hand_back_cases(act: Act, command: HandBack, charge: Charge) -> Verdict:
             return refused(f"{act.site} is not in charge of {case}")
         targets.append(target)
     after = replace(charge, epoch=charge.epoch + 1)
-    _delegate(act, targets, charge.samu, after.epoch)
-    return _record(act, charge, after, charge.samu, command.reason, command.cases)
+    delegate(act, targets, charge.samu, after.epoch)
+    return record(act, charge, after, charge.samu, command.reason, command.cases)
 
 
-def _delegate(act: Act, targets: list[Target], holder: str, epoch: int) -> None:
+def delegate(act: Act, targets: list[Target], holder: str, epoch: int) -> None:
+    """`holder` answers for these cases, since `epoch`."""
     for target in targets:
         change_head(act, target, charge=Delegation(holder, epoch, act.mark))
 
 
-def _record(act: Act, before: Charge, after: Charge, holder: str, reason: str, cases: tuple[str, ...]) -> Verdict:
+def record(act: Act, before: Charge, after: Charge, holder: str, reason: str, cases: tuple[str, ...]) -> Verdict:
+    """Put the new charge in place, and what was before it on record. Returns the verdict."""
     act.draft.put(keys.charge(after.samu), after)
     operation = act.operation
     change = ChargeChange(

@@ -139,21 +139,43 @@ class RegisterOrganisation(Struct, frozen=True, array_like=True, tag="register-o
 
 class TakeOver(Struct, frozen=True, array_like=True, tag="take-over"):
     """`by` takes the charge of `owner`'s work (rule 13). Compared with the epoch when applied. `cases`: empty for
-    all."""
+    all. From level 3 on (returning.py): `forced`: though whoever is in charge is heard; `until_ms`: it ends by itself
+    at this time of the zones, 0 for not; `automatic`: handed back as soon as it is asked back."""
 
     owner: str
     by: str
     epoch: int
     reason: str
     cases: tuple[str, ...] = ()
+    forced: bool = False
+    until_ms: int = 0
+    automatic: bool = False
 
 
 class HandBack(Struct, frozen=True, array_like=True, tag="hand-back"):
-    """The charge goes back to `owner` (rule 13): an operation in the issuer's own sequence."""
+    """The charge goes back to `owner` (rule 13): an operation in the issuer's own sequence. `now`, from level 3 on:
+    though the owner has not asked for it, and so may not have handed in all it did."""
 
     owner: str
     reason: str
     cases: tuple[str, ...] = ()
+    now: bool = False
+
+
+class AskHandBack(Struct, frozen=True, array_like=True, tag="ask-hand-back"):
+    """A site whose work was taken over is back and asks for it (level 3). It stands in the site's own sequence: when it
+    is applied, all that the site did before has its verdict."""
+
+    owner: str
+    reason: str
+
+
+class EndTakeOver(Struct, frozen=True, array_like=True, tag="end-take-over"):
+    """The time is over for which the take-over of `epoch` was made (level 3). Handed in by a zone, compared with the
+    zones' time when applied."""
+
+    owner: str
+    epoch: int
 
 
 class DecideConflict(Struct, frozen=True, array_like=True, tag="decide-conflict"):
@@ -202,6 +224,8 @@ Command: TypeAlias = (
     | RegisterOrganisation
     | TakeOver
     | HandBack
+    | AskHandBack
+    | EndTakeOver
     | DecideConflict
     | RaiseLevel
     | ForceNewCluster

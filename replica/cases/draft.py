@@ -133,6 +133,36 @@ class Draft:
         return head.owner if head is not None else ""
 
 
+class Traced(Draft):
+    """A draft that remembers what was looked at: for who has to know on what its outcome depends."""
+
+    __slots__ = ("_looked", "scanned")
+
+    def __init__(self, base: Records) -> None:
+        super().__init__(base)
+        self._looked: set[bytes] = set()
+        self.scanned = False
+        """Whether records were looked for by how their keys begin."""
+
+    def get(self, key: bytes) -> bytes | None:
+        self._looked.add(key)
+        return super().get(key)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        self.scanned = True
+        return super().scan(prefix)
+
+    @property
+    def touched(self) -> set[bytes]:
+        """The keys of all records looked at or set, whether there is one or not."""
+        return {*self._raw, *self._now, *self._looked}
+
+    @property
+    def written(self) -> set[bytes]:
+        """The keys of all records set, to the same value as before included."""
+        return set(self._dirty)
+
+
 def drafted(records: Records) -> Draft:
     """`records` as a draft: itself where it is one."""
     return records if isinstance(records, Draft) else Draft(records)

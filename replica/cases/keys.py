@@ -21,6 +21,8 @@ NAME_BYTES = 120
 LEVEL = b"L"
 CHARGES = b"g"
 CHARGE_HISTORY = b"G"
+CHARGE_TERMS = b"e"
+CHARGE_ASKS = b"a"
 CONFLICTS = b"x"
 DIGESTS = b"d"
 SUBJECT_DIGESTS = b"D"
@@ -31,6 +33,7 @@ GENERATIONS = b"N"
 REGISTRY = b"o"
 SITES = b"S"
 STREAMS = b"s"
+KEPT_VERDICTS = b"v"
 PARTS = {"case": b"c", "resource": b"r", "request": b"q"}
 HEADS = {"case": b"C", "resource": b"R", "request": b"Q"}
 KINDS = {
@@ -85,6 +88,10 @@ def kept_verdict(site_id: str, inc: bytes, seq: int) -> bytes:
     return b"v" + name(site_id) + b"\0" + incarnation(inc) + _NUMBER.pack(seq)
 
 
+def kept_verdicts(site_id: str) -> bytes:
+    return b"v" + name(site_id) + b"\0"
+
+
 def caller_key(site_id: str, key: str) -> bytes:
     return b"k" + name(site_id) + b"\0" + content("key", "", key)
 
@@ -110,6 +117,19 @@ def charge_change(samu: str, epoch: int) -> bytes:
 
 def charge_changes(samu: str) -> bytes:
     return b"G" + name(samu) + b"\0"
+
+
+def charge_terms(samu: str, epoch: int) -> bytes:
+    """Under which terms the take-over of that epoch was made."""
+    return b"e" + name(samu) + b"\0" + _NUMBER.pack(epoch)
+
+
+def all_charge_terms(samu: str) -> bytes:
+    return b"e" + name(samu) + b"\0"
+
+
+def charge_ask(samu: str) -> bytes:
+    return b"a" + name(samu)
 
 
 def generation(number: int) -> bytes:

@@ -8,7 +8,7 @@ one."""
 from __future__ import annotations
 
 from replica.cases.act import Act, refused
-from replica.cases.commands import Opening, Report, Tombstone
+from replica.cases.commands import AskHandBack, EndTakeOver, Opening, Report, Tombstone
 from replica.cases.decisions import apply_command
 from replica.cases.reports import apply_report
 from replica.cases.rules import Rules
@@ -24,6 +24,8 @@ def decide(act: Act) -> Verdict:
         return refused(f"the journal record could not be read: {payload.problem}")
     if isinstance(payload, Opening):
         return refused(f"an opening has number 0, not {act.operation.id.seq}")
+    if isinstance(payload, AskHandBack | EndTakeOver):
+        return refused("this needs feature level 3")
     return apply_command(act, payload)
 
 

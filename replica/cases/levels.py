@@ -12,7 +12,7 @@ state's level is by then. So replicas of two releases never differ: what one of 
 A raise that comes before every voter speaks the new level is refused with a verdict. Only the leader knows what they
 speak (each said so in its handshake), so it writes that into the entry too: `Batch.spoken`.
 
-Leaves out: what a level's rules are (level1.py, level2.py), and who asks for a raise.
+Leaves out: what a level's rules are (level1.py to level3.py), and who asks for a raise.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TypeVar
 from replica.errors import UnknownLevel
 
 FIRST_LEVEL = 1
-HIGHEST_LEVEL = 2
+HIGHEST_LEVEL = 3
 """What this release can apply. A node names both in its handshake: `Identity.levels` is this pair."""
 
 N = TypeVar("N", int, str)

@@ -64,9 +64,11 @@ class Batch(Struct, frozen=True, array_like=True):
     are applied under. Empty for a leader's first entry of its term.
 
     `spoken`: the highest level that every voter spoke when the leader appended this, 0 where it did not know: the
-    level is not raised above it (levels.py)."""
+    level is not raised above it (levels.py). `heard`: the sites that some zone heard then, where an operation asks for
+    it: what is heard is not taken over unless somebody forces it (returning.py)."""
 
     time_ms: int
     level: int
     operations: tuple[Operation, ...]
     spoken: int = 0
+    heard: tuple[str, ...] = ()

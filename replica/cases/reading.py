@@ -199,13 +199,14 @@ def verdict_view(judged: Judged, applied_index: int) -> VerdictView:
         judged.time_ms,
         judged.index,
         judged.verdict.kind.value,
-        tuple(_finding(finding) for finding in judged.verdict.findings),
+        tuple(finding_view(finding) for finding in judged.verdict.findings),
         judged.verdict.reason,
         judged.index > applied_index,
     )
 
 
-def _finding(finding: Finding) -> dict[str, str]:
+def finding_view(finding: Finding) -> dict[str, str]:
+    """What a rule said of one field, without what is empty."""
     said = {
         "subject": finding.subject,
         "field": finding.field,

@@ -44,6 +44,12 @@ class Layer(dict[bytes, bytes | None]):
         for key, value in changes.items():
             self[key] = value
 
+    def forget(self, key: bytes) -> None:
+        """As if the record had never been set: what is below shows again."""
+        if key in self:
+            super().__delitem__(key)
+            del self._drawers[_drawer(key)][key]
+
     def beginning(self, prefix: bytes) -> list[bytes]:
         """The keys that begin with `prefix`, in order."""
         if b"\0" in prefix:

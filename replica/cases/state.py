@@ -200,6 +200,32 @@ class ChargeChange(Struct, frozen=True, array_like=True):
     mark: Mark
 
 
+class ChargeTerms(Struct, frozen=True, array_like=True):
+    """Under which terms a take-over of level 3 was made: `cases` empty for all of the work; `until_ms` 0: until it is
+    handed back. `ended`: the operation that ended it, None while it stands."""
+
+    samu: str
+    epoch: int
+    holder: str
+    cases: tuple[str, ...]
+    forced: bool
+    until_ms: int
+    automatic: bool
+    mark: Mark
+    ended: Mark | None = None
+
+
+class ChargeAsk(Struct, frozen=True, array_like=True):
+    """The last time that a Samu asked for its work: back, with all it did handed in."""
+
+    samu: str
+    reason: str
+    author: str
+    act_ms: int
+    time_ms: int
+    mark: Mark
+
+
 class Generation(Struct, frozen=True, array_like=True):
     """One time that the cluster was forced new, kept for ever: who, when, out of which cluster, from which index on.
     The one of the highest number is present; none: the cluster is as it was founded, which is generation 0."""
@@ -273,6 +299,8 @@ PAST = Decoder(Past)
 ORGANISATION = Decoder(Organisation)
 CHARGE = Decoder(Charge)
 CHARGE_CHANGE = Decoder(ChargeChange)
+CHARGE_TERMS = Decoder(ChargeTerms)
+CHARGE_ASK = Decoder(ChargeAsk)
 GENERATION = Decoder(Generation)
 HEAD = Decoder(Head)
 SLOT = Decoder(Slot)

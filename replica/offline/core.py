@@ -28,12 +28,13 @@ from replica.cases.commands import Opening, Report, Tombstone
 from replica.cases.draft import drafted
 from replica.cases.gate import load_stream
 from replica.cases.operations import Operation, OperationId
-from replica.cases.records import Overlay, Records
+from replica.cases.records import Layer, Overlay, Records
 from replica.cases.verdicts import Effects, Verdict, VerdictKind
 from replica.errors import StoreDamaged
 from replica.offline import lives
 from replica.offline.ahead import Break, Span, TakenBack, breaks_in
 from replica.offline.clock import SiteClock, is_sure
+from replica.offline.deciding import decision_of
 from replica.offline.events import (
     AllClosed,
     Arrived,
@@ -368,21 +369,23 @@ class SiteCore:
     def _arrived(self, effects: Effects) -> None:
         assert effects.index > self._applied[0], f"effects of {effects.index} after {self._applied[0]}"
         self._applied = (effects.index, effects.term)
-        if effects.changes:
-            self._view.invalidate()
+        if any(decided.id.seq == 0 for decided in effects.decided):
+            self._view.invalidate()  # a life was opened, somewhere
+        own = [decided.id for decided in effects.decided if decided.id.site == self.site]
+        self._view.moved((key for key, _ in effects.changes), own)
         opened = False
         for decided in effects.decided:
             if decided.id.site == self.site:
-                self._own_decided(decided.id, effects.index, decided.verdict)
+                self._own_decided(decided.id, effects.index, decided.verdict, effects.time_ms)
                 opened = opened or decided.id.seq == 0
         if opened:
             self._look_again()
         if any(ident.site == self.site for ident, _ in effects.held):
             self._replay.hinted(self._now_ms)
 
-    def _own_decided(self, ident: OperationId, index: int, verdict: Verdict) -> None:
+    def _own_decided(self, ident: OperationId, index: int, verdict: Verdict, agreed_ms: int = 0) -> None:
         """A verdict on an operation of this site, whichever of its lives issued it."""
-        self._decisions.append(Decision(ident, index, verdict))
+        self._decisions.append(decision_of(self._journal.get(ident), ident, index, verdict, agreed_ms))
         self._ledger.flushed.decided(self._applied[0], ident, index, verdict)
         self._shapers.remove(ident)
         run = self._journal.run(ident.incarnation)
@@ -610,7 +613,12 @@ class SiteCore:
 
     def view(self) -> Overlay:
         """The working view (rule 14), for reading now: ask again for each read, it is remade when the state moves."""
-        return self._view.records(self._ledger.undecided(), self._applied[0])
+        return self._view.records(self._ledger.undecided())
+
+    def prepare_view(self, most: int) -> int:
+        """Take at most so many operations more into the view, ahead of who reads it. Returns how many are left."""
+        self._view.records(self._ledger.undecided(), most)
+        return self._view.pending
 
     @property
     def _charges(self) -> Records:
@@ -619,7 +627,9 @@ class SiteCore:
 
     def is_tentative(self, prefix: bytes) -> bool:
         """Whether any record whose key begins with `prefix` is in the view otherwise than agreed."""
-        return any(key.startswith(prefix) for key in self.view().changes)
+        changes = self.view().changes
+        assert isinstance(changes, Layer), f"the view's changes are a {type(changes).__name__}"
+        return bool(changes.beginning(prefix))
 
     def freshness(self, now_ms: int, owner: str | None = None) -> Freshness:
         """What holds for a read made now; `owner`: whose case or resource is read (None: this site's own)."""

@@ -213,11 +213,20 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict on one of this site's own operations, to be stored in the site's local table with the next flush."""
+    """A verdict on one of this site's own operations, to be stored in the site's local table with the next flush.
+
+    `agreed_ms`: the leader's time of its entry, 0 where it is not known (it came with a whole state). `act`, `subject`:
+    the command or message type, and what it names first; empty, as author and `act_ms`, where the journal does not
+    hold the operation any more."""
 
     operation: OperationId
     index: int
     verdict: Verdict
+    agreed_ms: int = 0
+    act: str = ""
+    subject: str = ""
+    author: str = ""
+    act_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

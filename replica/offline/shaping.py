@@ -15,6 +15,7 @@ from replica.cases.authority import subject_of
 from replica.cases.commands import (
     Command,
     DecideConflict,
+    EndTakeOver,
     HandBack,
     Opening,
     RegisterOrganisation,
@@ -38,7 +39,7 @@ def shapes(operation: Operation) -> frozenset[Subject]:
             return frozenset((one.kind, one.id) if one.id else ANY for one in subjects)
         case TransferCase() | DecideConflict():
             return frozenset((ANY,))
-        case TakeOver() | HandBack() | RegisterOrganisation():
+        case TakeOver() | HandBack() | EndTakeOver() | RegisterOrganisation():
             return frozenset((ANY, CHARGES))
         # The first opening of all enters its site into the state, and with it all that the site owns.
         case Opening(prev=None):

@@ -168,6 +168,29 @@ class Client:
             lambda n: client.Conflicts(n, owner, consistency, budget_ms, self._after(consistency)), budget_ms, object
         )
 
+    async def charges(self, samu: str = "") -> dict[str, Any]:
+        """Who answers for whose work; of one Samu with all its changes."""
+        return await self._read(lambda n: client.Charges(n, samu), 0, dict[str, Any])
+
+    async def verdicts(
+        self,
+        *,
+        site: str = "",
+        case: str = "",
+        kind: str = "",
+        operation: str = "",
+        since_ms: int = 0,
+        limit: int = 1000,
+    ) -> dict[str, Any]:
+        """What became of acts, the newest first (runtime/acts.py, `Asked`)."""
+        return await self._read(
+            lambda n: client.Verdicts(n, site, case, kind, operation, since_ms, limit), 0, dict[str, Any]
+        )
+
+    async def drill(self, for_ms: int, *, author: str = "", reason: str = "") -> dict[str, Any]:
+        """Let a site behave as cut off for so long, or with 0 no longer: how the drill stands, or its report."""
+        return await self._read(lambda n: client.Drill(n, for_ms, author, reason), GRACE_MS, dict[str, Any])
+
     async def status(self) -> dict[str, Any]:
         """How the node is, whatever the state of quorum and disk."""
         return await self._read(client.Status, 0, dict[str, Any])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeAlias
 
 import msgspec
@@ -11,15 +11,18 @@ import trio
 from replica.cases.operations import OperationId
 from replica.cases.records import Records
 from replica.errors import InvalidMessage, NotAvailable, NotPermitted, OutcomeUnknown, Overloaded, Place, ReplicaError
+from replica.runtime.acts import Asked
 from replica.runtime.connection import Connection
 from replica.runtime.members import Office
 from replica.runtime.service import Handed, Service
 from replica.wire import FROM_CLIENT, FROM_PROBE, Peer, decode, encode
 from replica.wire.client import (
     ChangeMembers,
+    Charges,
     ClientRequest,
     Conflicts,
     Digest,
+    Drill,
     HandOver,
     ListCases,
     ListResources,
@@ -34,6 +37,7 @@ from replica.wire.client import (
     SubmitCommand,
     SubmitMessage,
     VerdictOf,
+    Verdicts,
     answers,
     failure_of,
 )
@@ -47,7 +51,14 @@ MOST_AT_ONCE = 1000
 class Control:
     """Answers clients out of a node's service and its status."""
 
-    def __init__(self, service: Service, status: Callable[[], dict[str, Any]], office: Office | None = None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        status: Callable[[], dict[str, Any]],
+        office: Office | None = None,
+        driller: Callable[[int, str, str], Awaitable[dict[str, Any]]] | None = None,
+    ) -> None:
+        self._driller = driller
         self._service = service
         self._status = status
         self._members = office
@@ -109,6 +120,12 @@ class Control:
             case ShowCase() | ShowResource() | ListCases() | ListResources() | Conflicts():
                 held = await service.hold(request.consistency, request.after_index, request.budget_ms)
                 return answers(number, self._read(request, held))
+            case Charges():
+                return answers(number, service.json_charges(request.samu))
+            case Verdicts():
+                return answers(number, service.json_verdicts(_asked(request)))
+            case Drill():
+                return answers(number, msgspec.json.encode(await self._drill(request)))
             case Status():
                 return answers(number, msgspec.json.encode(self._status()))
             case Digest():
@@ -138,6 +155,11 @@ class Control:
             case Conflicts():
                 return service.json_conflicts(request.owner or None, held)
 
+    async def _drill(self, request: Drill) -> dict[str, Any]:
+        if self._driller is None:
+            raise NotPermitted("a zone has no line to be cut for a drill: ask a site")
+        return await self._driller(request.for_ms, request.author, request.reason)
+
     def _office(self) -> Office:
         if self._members is None:
             raise NotPermitted("a site has no say in who votes: ask a zone")
@@ -149,6 +171,10 @@ def _operation(text: str) -> OperationId:
         return OperationId.parse(text)
     except ValueError as problem:
         raise InvalidMessage((Place("operation", f"{text!r} is not site/incarnation/number"),)) from problem
+
+
+def _asked(request: Verdicts) -> Asked:
+    return Asked(request.site, request.case, request.kind, request.operation, request.since_ms, request.limit)
 
 
 def _receipt(handed: Handed) -> Receipt:

@@ -32,6 +32,7 @@ from replica.wire.feed import (
     ForwardHint,
     LeaderClock,
     LearnerDigest,
+    SitesHeard,
     StateBegin,
     StateChunk,
     StateEnd,
@@ -65,6 +66,7 @@ class Receiver(Protocol):
     def take_snapshot(self, peer: int, message: SnapshotMessage) -> None: ...
     def beat(self) -> None: ...
     def compare(self, peer: int, index: int, digest: str) -> None: ...
+    def hears(self, peer: int, sites: Sequence[str]) -> None: ...
     async def until_room(self) -> None: ...
     def acquaintance(self, peer: int) -> tuple[ZoneAt, ...]: ...
 
@@ -160,6 +162,10 @@ class Links:
     def tell_digest(self, leader: int, index: int, digest: str) -> None:
         """A learner's state to the leading zone, which compares it with its own."""
         self._post(leader, encode(LearnerDigest(index, bytes.fromhex(digest))))
+
+    def tell_sites(self, leader: int, sites: tuple[str, ...]) -> None:
+        """Which sites follow this zone, to the leading one."""
+        self._post(leader, encode(SitesHeard(sites)))
 
     def _post(self, peer: int, payload: bytes) -> None:
         link = self._links.get(peer) or self._parting.get(peer)
@@ -307,6 +313,8 @@ class Links:
                 self._node.beat()
             case LearnerDigest():
                 self._node.compare(peer.raft, message.index, message.digest.hex())
+            case SitesHeard():
+                self._node.hears(peer.raft, message.sites)
             case (
                 StateNeeded()
                 | SnapshotOffer()

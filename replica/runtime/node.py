@@ -82,6 +82,7 @@ async def run_zone(
                 node.beat_for_ever,
                 node.flush_for_ever,
                 node.desk.keep_time,
+                node.end_take_overs,
                 node.links.run,
                 node.snapshots.run,
                 disk.watch,
@@ -119,7 +120,14 @@ async def run_site(config: SiteConfig, *, outside: Outside = REAL) -> AsyncItera
             roles = {"client": control.serve, "probe": control.serve}
             zones = {peer.name: peer.number for peer in config.zones}
             server = Server(me, zones, roles, config.timing, config.limits.connections, log)
-            tasks = [node.desk.keep_time, node.line.run, node.flush_for_ever, node.register_for_ever, disk.watch]
+            tasks = [
+                node.desk.keep_time,
+                node.line.run,
+                node.flush_for_ever,
+                node.register_for_ever,
+                node.return_for_ever,
+                disk.watch,
+            ]
             door = serving(server, config.site.listen, tasks, outside)
             async with flushed_at_the_end(node.flush_at_the_end), door as address:
                 log.info("ready", listen=address)

@@ -23,16 +23,19 @@ import msgspec
 import trio
 
 from replica.cases import queries
+from replica.cases.charge_reading import ChargeStateView, charge_state, charge_states
 from replica.cases.commands import Payload, Report
 from replica.cases.operations import OperationId
 from replica.cases.records import Records
 from replica.cases.verdicts import Decided, Effects, Verdict
+from replica.cases.views import ChargeChangeView
 from replica.errors import InvalidMessage, NotAvailable, Place, StoreDamaged
 from replica.hubsante.decode import read
 from replica.hubsante.speakers import speakers, with_sender
 from replica.offline import events
 from replica.offline.freshness import Freshness
-from replica.runtime.bell import now_ms
+from replica.runtime.acts import Acts, Asked, Verdicts, verdicts
+from replica.runtime.bell import now_ms, wall_ms
 from replica.runtime.desk import Desk
 
 DEFAULT_BUDGET_MS = 250
@@ -92,7 +95,9 @@ class Service:
         confirm: Callable[[], Awaitable[int]],
         check: Callable[[Payload], None],
         agreed: Callable[[], Records] | None = None,
+        acts: Acts | None = None,
     ) -> None:
+        self._acts = acts
         self._desk = desk
         self._records = records
         self._agreed = agreed or records
@@ -236,6 +241,25 @@ class Service:
         """The conflicts that wait for a person."""
         return list(queries.list_conflicts(self._of(held), owner=owner))
 
+    def charges(self, samu: str | None = None, held: Records | None = None) -> list[ChargeStateView]:
+        """Who answers for whose work: of one Samu (any of its names), or of all whose charge ever changed."""
+        records = self._of(held)
+        if samu is None:
+            return charge_states(records)
+        return [charge_state(records, queries.site_of(records, samu) or samu)]
+
+    def charge_changes(self, samu: str) -> list[ChargeChangeView]:
+        """How the charge of a Samu's work (any of its names) came to where it is."""
+        records = self._records()
+        return queries.charge_changes(records, queries.site_of(records, samu) or samu)
+
+    def verdicts(self, asked: Asked) -> Verdicts:
+        """What became of acts, the newest first: of this site's own all that are remembered, of others' what the state
+        keeps."""
+        core, (index, _) = self._desk.core, self._position()
+        zone_ms = core.zone_ms(now_ms()) or wall_ms()
+        return verdicts(asked, core.site, self._acts, self._records(), index, zone_ms)
+
     def outcome(self, operation: OperationId) -> events.Outcome:
         """What became of an operation of this node, across restarts."""
         return self._desk.core.outcome(operation)
@@ -308,6 +332,16 @@ class Service:
 
     def json_conflicts(self, owner: str | None, held: Records | None = None) -> bytes:
         return self._json("conflicts", self.conflicts(owner, held), "")
+
+    def json_charges(self, samu: str) -> bytes:
+        """One Samu's with all its changes, or everybody's."""
+        states = self.charges(samu or None)
+        changes = self.charge_changes(samu) if samu else []
+        return msgspec.json.encode({"freshness": self.freshness(), "charges": states, "changes": changes})
+
+    def json_verdicts(self, asked: Asked) -> bytes:
+        found = msgspec.to_builtins(self.verdicts(asked))
+        return msgspec.json.encode({"freshness": self.freshness(), **found})
 
     def json_digest(self) -> bytes:
         index, term = self._position()

@@ -22,12 +22,14 @@ from replica.errors import NotPermitted, RemoteProtocolError, ReplicaError, Stor
 from replica.offline import events
 from replica.offline.core import SiteCore
 from replica.offline.lives import last_life
+from replica.runtime.acts import Acts
 from replica.runtime.bell import now_ms, wall_ms
+from replica.runtime.charges import check_spoken, return_for_ever
 from replica.runtime.connection import Connection
 from replica.runtime.desk import Desk, Done, desk_config
 from replica.runtime.disk import Disk
 from replica.runtime.fetching import Fetcher, Prepared, Unfetched
-from replica.runtime.history import History, remembered
+from replica.runtime.history import DAY_MS, History, remembered
 from replica.runtime.inbox import Inbox
 from replica.runtime.line import Line
 from replica.runtime.outside import REAL, Outside
@@ -94,6 +96,7 @@ class SiteNode:
         self.fetcher = Fetcher(self.state, store, outside, log, self._write_back.finish)
         self._zone_ms = int.from_bytes(self.state.local(ZONE_MS) or b"", "big")
         self.history = History(config, self.state, store, outside, log)
+        self.acts = Acts(config.site.name, self.state)
         self._recalls: list[tuple[tuple[bytes, int], ...]] = []
         """What is to be looked for in what the store remembers; only the last question still matters."""
         self._forgot_ms = now_ms()
@@ -127,7 +130,7 @@ class SiteNode:
             recall=self._look_for,
         )
         self.service = Service(
-            self.desk, core.view, self.position, self.line.confirm_read, check_at_site, lambda: self.state
+            self.desk, core.view, self.position, self.line.confirm_read, self._check, lambda: self.state, self.acts
         )
         known = self.state.local(ZONES)
         if known is not None:
@@ -162,6 +165,14 @@ class SiteNode:
         with suppress(StoreDamaged):
             return queries.generation(self.state) + 1
         return None
+
+    def _check(self, payload: Payload) -> None:
+        """What a site will not even hand in. Raises NotPermitted: surely not done."""
+        if isinstance(payload, RaiseLevel):
+            raise NotPermitted("the level is raised at a zone, which knows what every voter can apply")
+        level = self.feature_level
+        if level is not None:
+            check_spoken(payload, level)
 
     def _found_damaged(self, damaged: StoreDamaged) -> None:
         """A read has met a damaged record of the copy (D5). It raises to who asked for that record; all else goes on,
@@ -292,13 +303,22 @@ class SiteNode:
             self.history.tell(taken, core.zone_ms(now_ms()) or self._zone_ms or wall_ms())
         core.taken_back.clear()
 
+    @property
+    def _zone_now_ms(self) -> int:
+        """The zones' time, as well as it is known here."""
+        return self.desk.core.zone_ms(now_ms()) or self._zone_ms or wall_ms()
+
     def _forget_some(self) -> None:
         """What was let go of too long ago; nothing while something is offered again."""
         now, core = now_ms(), self.desk.core
         if now < self._forgot_ms + FORGET_EVERY_MS or core.looks_back:
             return
         self._forgot_ms = now
-        job = self.history.forgets(core.zone_ms(now))
+        zone_ms = core.zone_ms(now)
+        if zone_ms is not None:
+            for operation in self.acts.forget(zone_ms - self.config.limits.verdict_days * DAY_MS):
+                self.state.put_local(decision_key(operation), None)
+        job = self.history.forgets(zone_ms)
         if job is not None:
             self._disk.write_log(job, lambda problem: None)
 
@@ -312,6 +332,10 @@ class SiteNode:
                         if queries.site_of(self.state, name) != self.config.site.name:
                             await self._register(name)
             await self.service.until_moved()
+
+    async def return_for_ever(self) -> None:
+        """See charges.py."""
+        await return_for_ever(self)
 
     async def _register(self, organisation: str) -> None:
         command = RegisterOrganisation(organisation, organisation, self.config.site.name)
@@ -354,12 +378,8 @@ class SiteNode:
                     self.history.decided(decision.operation, before, decision.verdict)
             record = decision.index.to_bytes(8, "big") + encode_verdict(decision.verdict)
             self.state.put_local(decision_key(decision.operation), record)
-
-
-def check_at_site(payload: Payload) -> None:
-    """What a site will not even hand in. Raises NotPermitted: surely not done."""
-    if isinstance(payload, RaiseLevel):
-        raise NotPermitted("the level is raised at a zone, which knows what every voter can apply")
+            if decision.operation.seq > 0:
+                self.acts.keep(decision, self._zone_now_ms)
 
 
 def decision_key(operation: OperationId) -> bytes:

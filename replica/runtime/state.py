@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from heapq import merge
 
 from replica.cases.records import Layer, Overlay
 from replica.errors import StoreDamaged
@@ -92,6 +93,13 @@ class State:
         if self._frozen is not None and key in self._frozen.local:
             return self._frozen.local[key]
         return self._store.local_get(key)
+
+    def scan_local(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Records of the local table whose keys begin with `prefix`, in order of the keys."""
+        changed = {key: value for key, value in self.local_above().items() if key.startswith(prefix)}
+        below = ((key, value) for key, value in self._store.local_scan(prefix) if key not in changed)
+        above = sorted((key, value) for key, value in changed.items() if value is not None)
+        return merge(below, above)
 
     def put_local(self, key: bytes, value: bytes | None) -> None:
         self._local[key] = value

@@ -31,6 +31,7 @@ from replica.raft.ready import Install, Ready, Refusal, Refused, Standing, Trans
 from replica.raft.ready import ReadConfirmed as Confirmed
 from replica.raft.types import NOBODY, Entry, EntryKind, LogReader, Membership, RaftConfig, Role
 from replica.runtime.bell import Bell, now_ms, wall_ms
+from replica.runtime.charges import check_spoken, end_for_ever
 from replica.runtime.compaction import Compaction
 from replica.runtime.connection import Connection
 from replica.runtime.desk import Desk, ForgetfulJournal, desk_config
@@ -42,6 +43,8 @@ from replica.runtime.ingress import Ingress, Waiting
 from replica.runtime.learning import Digests
 from replica.runtime.links import Links
 from replica.runtime.outside import REAL, Outside
+from replica.runtime.presence import LEVEL as PRESENCE_LEVEL
+from replica.runtime.presence import Presence
 from replica.runtime.requests import Answered, Requests, error_of
 from replica.runtime.saving import Saving
 from replica.runtime.service import Service
@@ -52,6 +55,7 @@ from replica.storage import LogStore, Store
 from replica.wire import FROM_SITE, Identity, Peer, decode, encode
 from replica.wire.feed import Behind, ConfirmRead, Follow, Hint, ReadConfirmed, Submit, ZoneAt, Zones
 from replica.wire.handshake import NOT_A_MEMBER
+from replica.wire.limits import MAX_SITES
 from replica.wire.operation_codec import batch, decode_batch, decode_operation, encode_effects
 from replica.wire.snapshot import FromReceiver
 
@@ -121,6 +125,7 @@ class ZoneNode:
         self._unload_again_ms = 0
         self._stood = trio.Event()
         self._sites: set[Connection] = set()
+        self.presence = Presence()
         self.digests = Digests(self.state.index, queries.digest(self.state))
         self.directory = Directory.of(config.zones)
         self._known: tuple[object, ...] = ()
@@ -242,6 +247,7 @@ class ZoneNode:
         self.log.info("site-follows", site=peer.node_id, index=follow.index)
         connection.post(encode(self._zones()))
         self._sites.add(connection)
+        self.presence.came(connection, peer.node_id)
         inbox = Inbox[FromReceiver]()
         try:
             async with trio.open_nursery() as nursery:
@@ -252,6 +258,7 @@ class ZoneNode:
                 nursery.cancel_scope.cancel()
         finally:
             self._sites.discard(connection)
+            self.presence.went(connection)
 
     def _take(self, frames: Sequence[bytes], connection: Connection, inbox: Inbox[FromReceiver]) -> None:
         for payload in frames:
@@ -292,6 +299,19 @@ class ZoneNode:
         if self.leads and same is not None and not self.unfit(peer):
             self.step(raft_events.LearnerCompared(now_ms(), peer, index, same))
 
+    def hears(self, peer: int, sites: Sequence[str]) -> None:
+        """Another zone has told which sites follow it."""
+        self.presence.told(peer, sites)
+
+    def _tell_sites(self) -> None:
+        leader = self.standing.leader
+        if leader not in (NOBODY, self.number) and queries.feature_level(self.state) >= PRESENCE_LEVEL:
+            self.links.tell_sites(leader, self.presence.here[:MAX_SITES])
+
+    async def end_take_overs(self) -> None:
+        """See charges.py."""
+        await end_for_ever(self.service, self.state, lambda: self.leads, self.log)
+
     def found(self, peer: int) -> None:
         """There is a link to a zone, and it has said what it can apply."""
         if unfit := self.unfit(peer):
@@ -305,6 +325,7 @@ class ZoneNode:
 
     def lost(self, peer: int) -> None:
         self.snapshots.lost(peer)
+        self.presence.lost(peer)
         self._inbox.append(raft_events.PeerLost(now_ms(), peer))
         self._bell.ring()
 
@@ -350,7 +371,8 @@ class ZoneNode:
             token = self.requests.token()
             self._proposed[token] = taken
             level = queries.feature_level(self.state)
-            data = batch(wall_ms(), level, [one.encoded for one in taken], spoken_by_all(self._spoken))
+            heard = self.presence.heard([one.operation for one in taken])
+            data = batch(wall_ms(), level, [one.encoded for one in taken], spoken_by_all(self._spoken), heard)
             self.raft.step(raft_events.Propose(now, token, data))
 
     def _must_hold_back(self) -> bool:
@@ -522,6 +544,7 @@ class ZoneNode:
             self._leave_if_removed()
             if self.number in self.raft.membership.learners and self.standing.leader != NOBODY:
                 self.links.tell_digest(self.standing.leader, self.state.index, self.digests.latest)
+            self._tell_sites()
             if len(self.ingress):
                 self._bell.ring()
             self.beat()
@@ -633,6 +656,7 @@ class ZoneNode:
             raise NotAvailable("this zone was removed from the cluster: ask another")
         if isinstance(payload, RaiseLevel):
             self._check_level(payload.level)
+        check_spoken(payload, queries.feature_level(self.state))
 
     @property
     def _spoken(self) -> dict[int, int]:

@@ -139,6 +139,36 @@ class Conflicts(Struct, frozen=True, array_like=True, tag="conflicts"):
     after_index: Count = 0
 
 
+class Charges(Struct, frozen=True, array_like=True, tag="charges"):
+    """Who answers for whose work, and how that came about; of one Samu, or of all."""
+
+    request: RequestNumber
+    samu: Name = ""
+
+
+class Verdicts(Struct, frozen=True, array_like=True, tag="verdicts"):
+    """What became of operations: of one site, of one case, of one kind of verdict, one operation; agreed at `since_ms`
+    (zone time) or later. The newest `limit` of them."""
+
+    request: RequestNumber
+    site: Name = ""
+    case: Name = ""
+    kind: Name = ""
+    operation: OperationText = ""
+    since_ms: Milliseconds = 0
+    limit: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+
+
+class Drill(Struct, frozen=True, array_like=True, tag="drill"):
+    """To a site: behave as cut off from now on, for so long at most. 0: end it. Answered with how the drill stands, or
+    at its end with its report."""
+
+    request: RequestNumber
+    for_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
+    author: Name = ""
+    reason: Text = ""
+
+
 class Status(Struct, frozen=True, array_like=True, tag="status"):
     """How the node is. Answered whatever the state of quorum and disk."""
 
@@ -241,6 +271,9 @@ ClientRequest: TypeAlias = (
     | ListCases
     | ListResources
     | Conflicts
+    | Charges
+    | Verdicts
+    | Drill
     | Status
     | Digest
     | Members

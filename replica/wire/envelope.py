@@ -29,6 +29,7 @@ ZoneMessage: TypeAlias = (
     | feed.ForwardHint
     | feed.LeaderClock
     | feed.LearnerDigest
+    | feed.SitesHeard
     | snapshot.FromSender
     | snapshot.FromReceiver
     | StateRecords
@@ -47,6 +48,7 @@ FROM_ZONE: Final[tuple[type[ZoneMessage], ...]] = (
     feed.ForwardHint,
     feed.LeaderClock,
     feed.LearnerDigest,
+    feed.SitesHeard,
     snapshot.StateNeeded,
     snapshot.SnapshotOffer,
     snapshot.SnapshotChunk,
@@ -69,6 +71,9 @@ FROM_CLIENT: Final[tuple[type[client.ClientRequest], ...]] = (
     client.ListCases,
     client.ListResources,
     client.Conflicts,
+    client.Charges,
+    client.Verdicts,
+    client.Drill,
     client.Status,
     client.Digest,
     client.Members,

@@ -19,6 +19,7 @@ from replica.cases.operations import OperationId
 from replica.wire.limits import (
     MAX_OPERATIONS_PER_MESSAGE,
     MAX_RECORDS_PER_CHUNK,
+    MAX_SITES,
     MAX_ZONES,
     PIECE_BYTES,
     Count,
@@ -137,6 +138,12 @@ class LearnerDigest(Struct, frozen=True, array_like=True, tag="learner-digest"):
 
     index: Count
     digest: Annotated[bytes, Meta(max_length=64)]
+
+
+class SitesHeard(Struct, frozen=True, array_like=True, tag="sites-heard"):
+    """Zone to the leading one, with every beat, from feature level 3 on: these sites follow me just now."""
+
+    sites: Annotated[tuple[Name, ...], Meta(max_length=MAX_SITES)]
 
 
 class ZoneAt(Struct, frozen=True, array_like=True):

@@ -28,8 +28,9 @@ MAX_BATCH_BYTES: Final = 4 * MIB
 """One entry of the log: what a disk writes and a peer receives in some milliseconds, so that heartbeats stay on
 time."""
 
-BATCH_OVERHEAD_BYTES: Final = 1 + 9 + 9 + 5 + 9
-"""The most a batch adds to its operations: an array header, time, level, a list header, and the level all speak."""
+BATCH_OVERHEAD_BYTES: Final = 1 + 9 + 9 + 5 + 9 + 1
+"""The most a batch adds to its operations: an array header, time, level, a list header, the level all speak, and that
+nobody asks who is heard. (An entry that says who is heard has room for it: a zone's entries are far smaller.)"""
 
 MAX_FRAME_BYTES: Final = 16 * MIB
 """Whatever a zone or a site sends. An Append holds up to a megabyte of entries and then one whole batch more (5 MB);
@@ -79,6 +80,9 @@ MAX_CHUNKS_WANTED: Final = 64
 
 MAX_SNAPSHOT_NAME: Final = 80
 """Characters of a snapshot's name: it names a folder."""
+
+MAX_SITES: Final = 1000
+"""Sites that one zone feeds: the connections it takes (config.Limits)."""
 
 MAX_MEMBERSHIP_BYTES: Final = 64 * KIB
 """A membership as an entry holds it: JSON of at most some dozen nodes."""

@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from replica.cases.commands import Fact, ForceNewCluster, Opening, Payload, RaiseLevel, Report, TakeOver
+from replica.cases.commands import EndTakeOver, Fact, ForceNewCluster, Opening, Payload, RaiseLevel, Report, TakeOver
 from replica.cases.operations import Batch, Operation
 from replica.cases.verdicts import Effects, Verdict
 from replica.errors import InvalidMessage, Place, RemoteProtocolError
@@ -43,6 +43,7 @@ class _RawBatch(Struct, frozen=True, array_like=True):
     level: int
     operations: tuple[msgspec.Raw, ...]
     spoken: int = 0
+    heard: tuple[str, ...] = ()
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
@@ -90,15 +91,16 @@ def decode_operation(data: bytes) -> Operation:
     return operation
 
 
-def batch(time_ms: int, level: int, operations: Sequence[bytes], spoken: int = 0) -> bytes:
+def batch(time_ms: int, level: int, operations: Sequence[bytes], spoken: int = 0, heard: tuple[str, ...] = ()) -> bytes:
     """One entry's data from operations already encoded (and decoded once at the door: they are copied in unread).
-    `level`: of the leader's state; `spoken`: the highest level that every voter speaks, 0 where that is not known.
+    `level`: of the leader's state; `spoken`: the highest level that every voter speaks, 0 where that is not known;
+    `heard`: the sites that are heard now, where one of the operations asks for it.
 
     Raises ValueError above MAX_BATCH_BYTES or for an empty operation: ours to prevent, by `fits`.
     """
     if not all(operations):
         raise ValueError("an operation of 0 bytes in a batch")
-    data = _ENCODER.encode(_RawBatch(time_ms, level, tuple(map(msgspec.Raw, operations)), spoken))
+    data = _ENCODER.encode(_RawBatch(time_ms, level, tuple(map(msgspec.Raw, operations)), spoken, heard))
     if len(data) > MAX_BATCH_BYTES:
         raise ValueError(f"batch of {len(data)} bytes; at most {MAX_BATCH_BYTES} make one entry")
     return data
@@ -179,6 +181,11 @@ def _payload_numbers(payload: Payload) -> list[tuple[str, int, int, int]]:
         case Opening():
             return [("$.payload.prev_last", payload.prev_last, 0, MAX_COUNT)]
         case TakeOver():
+            return [
+                ("$.payload.epoch", payload.epoch, 0, MAX_COUNT),
+                ("$.payload.until_ms", payload.until_ms, 0, _ACT_MS),
+            ]
+        case EndTakeOver():
             return [("$.payload.epoch", payload.epoch, 0, MAX_COUNT)]
         case RaiseLevel():
             return [("$.payload.level", payload.level, 0, MAX_COUNT)]

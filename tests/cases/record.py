@@ -37,8 +37,8 @@ Log = tuple[str, list[Batch]]
 
 
 def of_tests(module: str, level: int = 1) -> Iterator[Log]:
-    """The log of every world that the tests of `module` make, named for the test. At level 2, each is raised before
-    anything else is said."""
+    """The log of every world that the tests of `module` make, named for the test. At a higher level, each is
+    raised to it before anything else is said."""
     for name, test in inspect.getmembers(importlib.import_module(f"tests.cases.{module}"), inspect.isfunction):
         if not name.startswith("test_") or inspect.signature(test).parameters or is_hypothesis_test(test):
             continue
@@ -69,16 +69,18 @@ def _worlds_of(test: Callable[[], object], level: int) -> list[World]:
         test()
     if level > 1:
         for world in made:
-            world.log[:] = _raised(world.log)
+            world.log[:] = _raised(world.log, level)
     return made
 
 
-def _raised(log: list[Batch]) -> list[Batch]:
-    """The same, at level 2 from its beginning. What its authors had seen is behind by two entries then, so more of it
-    was written apart."""
+def _raised(log: list[Batch], level: int) -> list[Batch]:
+    """The same, at `level` from its beginning. What its authors had seen is behind by as many entries then, so more of
+    it was written apart."""
     before = World()
-    before.open("operator", 9).do(RaiseLevel(2))
-    return [*before.log, *(Batch(one.time_ms, 2, one.operations, one.spoken) for one in log)]
+    operator = before.open("operator", 9)
+    for step in range(2, level + 1):
+        operator.do(RaiseLevel(step))
+    return [*before.log, *(Batch(one.time_ms, level, one.operations, one.spoken, one.heard) for one in log)]
 
 
 def of_histories(*seeds: int, length: int = 60) -> Iterator[Log]:
@@ -122,6 +124,13 @@ NAMES: dict[str, Callable[[], Iterator[Log]]] = {
     "charges-2": lambda: of_tests("test_authority", 2),
     "gate-2": lambda: of_tests("test_gate", 2),
     "generations-2": lambda: of_tests("test_generations", 2),
+    "stories-3": lambda: of_tests("test_stories", 3),
+    "merge-3": lambda: of_tests("test_merge", 3),
+    "charges-3": lambda: of_tests("test_authority", 3),
+    "resources-3": lambda: of_tests("test_resources", 3),
+    "gate-3": lambda: of_tests("test_gate", 3),
+    "generations-3": lambda: of_tests("test_generations", 3),
+    "returning-3": lambda: of_tests("test_returning"),
 }
 
 

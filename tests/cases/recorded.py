@@ -79,7 +79,8 @@ def written(name: str, log: Iterable[Batch]) -> Iterator[str]:
     records = Overlay(Empty())
     for index, one in enumerate(log, 1):
         operations = ",".join(encode_operation(operation).hex() for operation in one.operations)
-        yield f"entry {index} 1 {one.level} {one.spoken} {one.time_ms} {operations}".rstrip()
+        heard = " " + ",".join(one.heard) if one.heard else ""
+        yield f"entry {index} 1 {one.level} {one.spoken} {one.time_ms} {operations}{heard}".rstrip()
         effects = apply(records, one, index, 1)
         records.update(dict(effects.changes))
         yield from said_of(effects, records)
@@ -103,9 +104,10 @@ def read(path: Path) -> list[Recording]:
 
 
 def _entry(rest: str) -> tuple[int, int, bytes]:
-    index, term, level, spoken, time_ms, operations = (*rest.split(" "), "")[:6]
+    index, term, level, spoken, time_ms, operations, heard = (*rest.split(" "), "", "")[:7]
     encoded = [bytes.fromhex(one) for one in operations.split(",") if one]
-    return int(index), int(term), batch(int(time_ms), int(level), encoded, int(spoken))
+    sites = tuple(heard.split(",")) if heard else ()
+    return int(index), int(term), batch(int(time_ms), int(level), encoded, int(spoken), sites)
 
 
 def replayed(recording: Recording, known: Mapping[int, Rules] = RULES) -> Overlay:

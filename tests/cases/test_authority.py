@@ -14,11 +14,13 @@ from replica.cases import queries
 from replica.cases.authority import TABLE, Permission, PermissionKind, Place, epoch_of, permitted, tag_of
 from replica.cases.commands import (
     AddNote,
+    AskHandBack,
     ChangeCareLevel,
     ChangePriority,
     CloseCase,
     Command,
     DecideConflict,
+    EndTakeOver,
     EngageResource,
     Fact,
     ForceNewCluster,
@@ -69,6 +71,8 @@ SAMPLES: dict[str, Command] = {
     "register-organisation": RegisterOrganisation("x", "y"),
     "take-over": TakeOver(A, B, 1, "drowned"),
     "hand-back": HandBack(A, "back"),
+    "ask-hand-back": AskHandBack(B, "back"),
+    "end-take-over": EndTakeOver(A, 2),
     "decide-conflict": DecideConflict("case", "c1", "priority", "", "P1"),
     "decide-conflict (owner)": DecideConflict("case", "c1", "owner", "", B),
     "raise-level": RaiseLevel(HIGHEST_LEVEL),
@@ -106,8 +110,10 @@ def test_the_answer_is_the_tables(place: Place, connected: bool) -> None:
     asking = A if place is Place.HERE else B
     for tag, sample in SAMPLES.items():
         command: Command = HandBack(B, "back") if tag == "hand-back" else sample
-        if tag in ("register-organisation", "take-over", "raise-level", "force-new-cluster"):
+        if tag in ("register-organisation", "take-over", "end-take-over", "raise-level", "force-new-cluster"):
             continue  # about no case or resource: the same in every place, see below
+        if tag == "ask-hand-back":
+            continue  # about a Samu's work as a whole (test_returning.py)
         answer = permitted(world.records, asking, command, connected)
         if tag == "hand-back" and place is not Place.HERE:
             assert answer.kind is NO
@@ -119,7 +125,7 @@ def test_the_answer_is_the_tables(place: Place, connected: bool) -> None:
 def test_what_concerns_no_case_needs_the_quorum() -> None:
     """Registry, take-over and level are quorum decisions."""
     world, _, _ = two_sites()
-    for tag in ("register-organisation", "take-over", "raise-level"):
+    for tag in ("register-organisation", "take-over", "end-take-over", "raise-level"):
         assert permitted(world.records, A, SAMPLES[tag], True) == Permission(ALLOWED)
         refused = permitted(world.records, A, SAMPLES[tag], False)
         assert refused.kind is NO

@@ -207,7 +207,7 @@ def test_an_entry_of_an_unknown_level_is_not_applied() -> None:
     """Neither one to come (an older release was put back) nor one that never was."""
     world, a, _ = raised_world()
     for level in (HIGHEST_LEVEL + 1, 0, -1):
-        with pytest.raises(UnknownLevel, match=f"entry 9 needs feature level {level}; this release has levels 1 to 2"):
+        with pytest.raises(UnknownLevel, match=f"entry 9 needs feature level {level}; this release has levels 1 to 3"):
             apply(world.records, Batch(world.now_ms, level, (a.operation(creation()),)), 9, 1)
     with pytest.raises(UnknownLevel, match="levels 1 to 1"):
         apply(world.records, Batch(world.now_ms, 2, ()), 9, 1, FIRST_RELEASE)

@@ -86,12 +86,14 @@ class World:
     log: list[Batch] = field(default_factory=list)
     spoken: int = HIGHEST_LEVEL
     """What every voter speaks."""
+    heard: tuple[str, ...] = ()
+    """The sites that the zones hear."""
 
     def agree(self, *operations: Operation, level: int = 0) -> Effects:
         """The next entry of the log. `level`: as its leader appended it; 0: the state's."""
         self.index += 1
         self.now_ms += 1000
-        batch = Batch(self.now_ms, level or queries.feature_level(self.records), operations, self.spoken)
+        batch = Batch(self.now_ms, level or queries.feature_level(self.records), operations, self.spoken, self.heard)
         self.log.append(batch)
         effects = machine.apply(self.records, batch, self.index, 1)
         self.records.update(dict(effects.changes))

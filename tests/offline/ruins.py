@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -14,13 +14,13 @@ from replica.cases.draft import Draft, drafted
 from replica.cases.gate import Gate
 from replica.cases.machine import apply_tentative
 from replica.cases.operations import Operation, OperationId
-from replica.cases.records import Overlay, Records
+from replica.cases.records import Records
 from replica.cases.state import Stream
 from replica.cases.verdicts import Effects, Verdict
 from replica.offline.core import SiteCore
 from replica.offline.flushed import FlushedGate
 from replica.offline.ledger import Ledger
-from replica.offline.view import WorkingView
+from replica.offline.view import TENTATIVE_INDEX, WorkingView
 from tests.offline.world import Ruin
 
 
@@ -79,15 +79,19 @@ def counted_incarnations() -> Iterator[Ruin]:
 def view_without_gate() -> Iterator[Ruin]:
     """Rule 14 without the gate: the state and the whole journal, whatever the state holds already."""
 
-    def whatever(self: WorkingView, overlay: Overlay, operations: Iterable[Operation], index: int) -> None:
-        for operation in operations:
-            ident = operation.id
-            stream = gate.load_stream(drafted(overlay), ident.site, ident.incarnation)
-            if stream is not None and ident.seq > 0:
-                ident = OperationId(ident.site, ident.incarnation, stream.last + 1)
-            apply_tentative(overlay, replace(operation, id=ident), index + 1, operation.clock.wall_ms)
+    def whatever(self: WorkingView, operation: Operation) -> None:
+        overlay, ident = self._overlay, operation.id
+        assert overlay is not None
+        stream = gate.load_stream(drafted(overlay), ident.site, ident.incarnation)
+        if stream is not None and ident.seq > 0:
+            ident = OperationId(ident.site, ident.incarnation, stream.last + 1)
+        apply_tentative(overlay, replace(operation, id=ident), TENTATIVE_INDEX, operation.clock.wall_ms)
+
+    def everything(self: WorkingView, changed: Iterable[bytes], decided: Collection[OperationId]) -> None:
+        self.invalidate()
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WorkingView, "moved", everything)
         patch.setattr(WorkingView, "_take_in", whatever)
         patch.setattr(Ledger, "undecided", lambda self: iter(self.journal))
         yield Ruin()

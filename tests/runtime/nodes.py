@@ -11,7 +11,10 @@ from typing import TypeVar
 
 import trio
 
-from replica.api import Node, Site, Zone, open_site, open_zone
+from replica.api import Agreed, Node, Site, Zone, open_site, open_zone
+from replica.cases.commands import RaiseLevel
+from replica.cases.levels import HIGHEST_LEVEL
+from replica.cases.verdicts import VerdictKind
 from replica.config import ClusterSection, SiteConfig, SiteSection, Timing, ZoneConfig, ZonePeer, ZoneSection
 
 CASE = b"""{"createCaseHealth": {"caseId": "fr.health.samu440.T1", "creation": "2026-01-05T10:00:00+01:00",
@@ -74,6 +77,15 @@ async def until(true: Callable[[], bool]) -> None:
 async def until_mode(site: Site, mode: str) -> None:
     """Wait until a site says so."""
     await until(lambda: site.status()["mode"] == mode)
+
+
+async def raised(zone: Zone) -> None:
+    """Raise the cluster to the highest feature level, one step at a time, once a zone leads."""
+    await until(lambda: bool(zone.status()["raft"]["leader"]))
+    for level in range(int(zone.status()["feature_level"]) + 1, HIGHEST_LEVEL + 1):
+        receipt = await zone.submit(RaiseLevel(level), budget_ms=20_000)
+        assert isinstance(receipt, Agreed), f"level {level}: {receipt}"
+        assert receipt.verdict.kind is VerdictKind.APPLIED, f"level {level}: {receipt.verdict}"
 
 
 async def until_applied(zones: list[Zone], index: int) -> None:

@@ -67,8 +67,10 @@ PAYLOADS: tuple[do.Payload, ...] = (
     do.CloseCase(CASE),
     do.ReopenCase(CASE),
     do.RegisterOrganisation("fr.health.samu44", "samu440", "site-44"),
-    do.TakeOver("samu440", "samu690", 3, "flood", (CASE,)),
-    do.HandBack("samu440", "dry again", (CASE,)),
+    do.TakeOver("samu440", "samu690", 3, "flood", (CASE,), True, 1_700_000_000_000, True),
+    do.HandBack("samu440", "dry again", (CASE,), True),
+    do.AskHandBack("samu440", "dry again"),
+    do.EndTakeOver("samu440", 3),
     do.DecideConflict("case", CASE, "priority", "", "P0"),
     do.RaiseLevel(2),
     do.ForceNewCluster("dr. Ker", 1_700_000_000_000, "france", 999, 1, "france-2"),
@@ -111,6 +113,7 @@ MESSAGES: tuple[Any, ...] = (
     feed.ForwardHint("site-44", NOTED, "no-leader"),
     feed.LeaderClock(8, 1_700_000_000_000),
     feed.LearnerDigest(1000, bytes(16)),
+    feed.SitesHeard(("site-44", "site-69")),
     feed.Zones((feed.ZoneAt(1, "zone-a", "10.0.0.1:7001", True), feed.ZoneAt(4, "zone-d", "10.0.0.4:7001")), 2),
     feed.ConfirmRead(7),
     feed.ReadConfirmed(7, 1000, "no leader", 100),
@@ -130,6 +133,9 @@ MESSAGES: tuple[Any, ...] = (
     client.ListCases(7, "samu440", True, "local", 250, 1000),
     client.ListResources(8, "samu440", "local", 250, 1000),
     client.Conflicts(9, "samu440", "local", 250, 1000),
+    client.Charges(19, "site-44"),
+    client.Verdicts(20, "site-44", CASE, "conflict", str(NOTED), 1_700_000_000_000, 10),
+    client.Drill(21, 600_000, "dr. Ker", "every month"),
     client.Status(10),
     client.Digest(11),
     client.Members(15),
@@ -169,7 +175,7 @@ def written() -> dict[str, bytes]:
     names |= {"raft " + name_of(message): encode(RaftMessages.of([message])) for message in RAFT}
     names |= {"message " + name_of(message): encode(message) for message in MESSAGES}
     names |= {
-        "batch": batch(1_700_000_000_000, 1, [encode_operation(OPERATION)], 2),
+        "batch": batch(1_700_000_000_000, 1, [encode_operation(OPERATION)], 2, ("site-44",)),
         "effects": encode_effects(EFFECTS),
         "verdict": encode_verdict(VERDICT),
         "membership": encode_membership(MEMBERSHIP),
@@ -242,7 +248,8 @@ def test_a_message_once_written_is_read(message: Any) -> None:
 
 
 def test_everything_else_once_written_is_read() -> None:
-    assert decode_batch(GOLDEN["batch"]) == Batch(1_700_000_000_000, 1, (OPERATION,), 2)
+    assert decode_batch(GOLDEN["batch"]) == Batch(1_700_000_000_000, 1, (OPERATION,), 2, ("site-44",))
+    assert decode_batch(GOLDEN["batch@2"]) == Batch(1_700_000_000_000, 1, (OPERATION,), 2)
     assert decode_batch(GOLDEN["batch@1"]) == Batch(1_700_000_000_000, 1, (OPERATION,), 0)
     assert decode_effects(GOLDEN["effects"]) == EFFECTS
     assert decode_verdict(GOLDEN["verdict"]) == VERDICT
