@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
-from replica.cases import authority
+from replica.cases import authority, queries
 from replica.cases.commands import (
     AddNote,
     ChangeCareLevel,
@@ -32,6 +32,7 @@ from replica.cases.commands import (
 )
 from replica.cases.draft import Draft
 from replica.cases.records import Records
+from replica.runtime.bell import wall_ms
 
 if TYPE_CHECKING:
     from replica.runtime.service import Service
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 PRIORITIES = ("P0", "P1", "P2", "P3")
 CARE_LEVELS = ("R1", "R2", "R3", "R4")
 STATUSES = ("DECISION", "DECLENCHE", "DEPART", "ARRIVEE", "PEC", "FINPEC")
+TERMS_LEVEL = 3
+"""From this feature level on a take-over has terms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,17 +148,25 @@ class Whims:
                 case for case in self._cases if (view := look.service.case(case)) is not None and view.owner == samu
             ]
             cases = tuple(known[:2])
-        return Wanted(TakeOver(samu, self._site, epoch, "it does not answer", cases), "")
+        return Wanted(TakeOver(samu, self._site, epoch, "it does not answer", cases, *self._terms(look)), "")
+
+    def _terms(self, look: Look) -> tuple[bool, int, bool]:
+        """Forced, until when by this person's own clock, and whether it goes home by itself."""
+        if queries.feature_level(look.records) < TERMS_LEVEL:
+            return False, 0, False
+        until_ms = wall_ms() + self._rng.randint(500, 4_000) if self._rng.random() < 0.4 else 0
+        return self._rng.random() < 0.6, until_ms, self._rng.random() < 0.4
 
     def hand_back(self, look: Look) -> Wanted | None:
         draft = Draft(look.records)
+        now = queries.feature_level(look.records) >= TERMS_LEVEL and self._rng.random() < 0.5
         held = [site for site in self._sites if authority.charge_of(draft, site).holder == self._site != site]
         if held:
-            return Wanted(HandBack(self._rng.choice(held), "it answers again"), "")
+            return Wanted(HandBack(self._rng.choice(held), "it answers again", (), now), "")
         for case in self._cases:
             view = look.service.case(case)
             if view is not None and view.charge.holder == self._site != view.charge.samu:
-                return Wanted(HandBack(view.charge.samu, "it answers again", (case,)), case)
+                return Wanted(HandBack(view.charge.samu, "it answers again", (case,), now), case)
         return None
 
     def decide(self, look: Look) -> Wanted | None:
@@ -197,7 +208,7 @@ DRAWN: dict[Callable[[Whims, Look], Wanted | None], int] = {
     Whims.transfer: 4,
     Whims.report: 6,
     Whims.open_case: 3,
-    Whims.take_over: 3,
+    Whims.take_over: 5,
     Whims.hand_back: 6,
     Whims.decide: 8,
 }

@@ -14,13 +14,15 @@ FIRST_EPOCH = 1
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One agreed take-over (`holder` is another site) or hand-back (`by` gives it back to the Samu)."""
+    """One agreed take-over (`holder` is another site), hand-back (`by` gives it back to the Samu) or end of a take-over
+    (`by` had it). `cases`: None for all of the work. `until_ms`: when it ends by itself; 0: not."""
 
     index: int
     name: str
     by: str
     holder: str
-    cases: tuple[str, ...]
+    cases: tuple[str, ...] | None = None
+    until_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -49,7 +51,7 @@ class Charges:
     def turn(self, samu: str, turn: Turn) -> None:
         known = self._of.setdefault(samu, Samu())
         known.turns.append(turn)
-        whole = self.holder(samu) if turn.cases else turn.holder
+        whole = turn.holder if turn.cases is None else self.holder(samu)
         known.holders.append((turn.index, whole))
 
     def epoch(self, samu: str, index: int | None = None) -> int:
@@ -68,13 +70,19 @@ class Charges:
         turned = self.epoch(samu, index) - FIRST_EPOCH
         return samu if known is None or not turned else known.holders[turned - 1][1]
 
+    def raised(self, samu: str, epoch: int) -> Turn | None:
+        """The turn that began this epoch."""
+        known = self._of.get(samu)
+        number = epoch - FIRST_EPOCH - 1
+        return known.turns[number] if known is not None and 0 <= number < len(known.turns) else None
+
     def of(self, subject: str, opened: Opened) -> tuple[str, Turn | None]:
         """Who is in charge of one case or resource now, and by which turn; None: it was always the Samu's own."""
         samu, by = opened.owner, None
         holder = samu
         known = self._of.get(samu)
         for turn in known.turns if known is not None else ():
-            if turn.cases:
+            if turn.cases is not None:
                 concerned = subject in turn.cases and turn.index > opened.owned_since
             elif turn.holder == samu:
                 concerned = holder == turn.by

@@ -14,7 +14,7 @@ from typing import Any
 from chaos.nodes.checks import Checks, violated
 from chaos.nodes.process import Host, Process
 from chaos.sites.charges import Charges, Opened, Turn
-from chaos.sites.papers import Drawer, Issued, Life, name_of
+from chaos.sites.papers import ACT, Drawer, Issued, Life, name_of
 from chaos.sites.severity import SCALES, Said, Severities, rank, said_in
 from replica.cases import authority, keys
 from replica.cases.act import CLOCK_AHEAD_MS
@@ -23,10 +23,10 @@ from replica.cases.commands import (
     CloseCase,
     Command,
     DecideConflict,
+    EndTakeOver,
     EngageResource,
     HandBack,
     Opening,
-    RegisterOrganisation,
     ReleaseResource,
     ReopenCase,
     Report,
@@ -44,6 +44,14 @@ from replica.wire.operation_codec import decode_batch, decode_operation
 
 NEVER = 1 << 62
 """An index above all."""
+TURNS = (TakeOver, HandBack, EndTakeOver)
+REFUSALS = {
+    "the epoch of": "take-over by an old epoch",
+    "is heard": "take-over of who is heard",
+    "is past": "take-over whose end is past",
+    "has not asked": "hand-back that was not asked for",
+}
+"""A part of a reason → what it means."""
 NOT_DONE = (VerdictKind.REFUSED, VerdictKind.DUPLICATE)
 
 
@@ -214,7 +222,7 @@ class SiteChecks(Checks):
             if verdict is None:
                 self._held(effects, operation)
             else:
-                self._decided(effects.index, operation, verdict, moved, state)
+                self._decided(effects, operation, verdict, moved)
         for operation in operations:
             self._look_at(operation, state)
 
@@ -228,27 +236,27 @@ class SiteChecks(Checks):
                 text = f"{name_of(operation)} is called a duplicate of another act"
                 raise violated("NoNumberReused", text, operation.id, name)
 
-    def _decided(
-        self, index: int, operation: Operation, verdict: Verdict, moved: set[tuple[str, str]], state: Any
-    ) -> None:
+    def _decided(self, effects: Effects, operation: Operation, verdict: Verdict, moved: set[tuple[str, str]]) -> None:
         if isinstance(operation.payload, Opening):
             self.openings.setdefault(operation.id.site, {})[operation.id.incarnation] = operation.payload
             return
-        name = name_of(operation)
+        index, name = effects.index, name_of(operation)
         before = self.applied_ids.setdefault(name, operation.id)
         if before != operation.id:
             raise violated("NothingAppliedTwice", f"{name} is decided under two ids", before, operation.id)
         self.agreed_at[name] = index
         self._is_named(operation.id, name)
+        self._tell(operation, verdict)
+        if isinstance(operation.payload, TURNS) and verdict.kind is VerdictKind.APPLIED:
+            self._turn(effects, operation, operation.payload)
         issued = self.issued.get(name)
-        if issued is None:
+        if issued is None or not name.startswith(ACT):
             return
         if issued.turned_away:
             raise violated("EveryOperationHasOneVerdict", f"{name} was turned away, and is agreed", f"at {index}")
         if name not in self.durable_ever and operation.id.site in self._sites:
             raise violated("DurableFirst", f"{name} is agreed at {index}, and was never on a disk of its site", issued)
-        self._tell(operation, verdict)
-        self._charge(index, operation, verdict, issued, moved)
+        self._charge(operation, verdict, issued, moved)
         self._note(index, operation, verdict, issued)
         drained = is_drain(operation.id.incarnation)
         for case, field, value in said_in(operation, verdict):
@@ -261,9 +269,10 @@ class SiteChecks(Checks):
     def _tell(self, operation: Operation, verdict: Verdict) -> None:
         """Count the branches that a run of many seeds must have met."""
         tag = str(operation.payload.__struct_config__.tag)
-        if verdict.kind is VerdictKind.REFUSED and "epoch" in verdict.reason:
-            self._counts["take-over refused by epoch"] += 1
-        elif verdict.kind is not VerdictKind.REFUSED:
+        if verdict.kind is VerdictKind.REFUSED:
+            word = next((word for part, word in REFUSALS.items() if part in verdict.reason), tag)
+            self._counts[f"refused: {word}"] += 1
+        else:
             self._counts[f"agreed: {tag}"] += 1
         if is_drain(operation.id.incarnation):
             self._counts["drained act decided"] += 1
@@ -286,38 +295,50 @@ class SiteChecks(Checks):
 
     # ------------------------------------------------------------------ authority
 
-    def _charge(
-        self, index: int, operation: Operation, verdict: Verdict, issued: Issued, moved: set[tuple[str, str]]
-    ) -> None:
+    def _charge(self, operation: Operation, verdict: Verdict, issued: Issued, moved: set[tuple[str, str]]) -> None:
         payload = operation.payload
-        if verdict.kind is VerdictKind.APPLIED:
-            if isinstance(payload, TakeOver | HandBack):
-                self._turn(index, operation, payload, issued)
-            elif not isinstance(
-                payload, Report | RegisterOrganisation | ReopenCase
-            ):  # to reopen what is open is no act
-                subject = subject_of(payload)
-                if subject is not None and subject not in moved:
-                    self._plainly(operation, issued, subject)
+        # To reopen what is open is no act.
+        if verdict.kind is VerdictKind.APPLIED and not isinstance(payload, Report | ReopenCase):
+            subject = subject_of(payload)
+            if subject is not None and subject not in moved:
+                self._plainly(operation, issued, subject)
         if isinstance(payload, Report):
             moved.update((subject.kind, subject.id) for subject in payload.subjects)
         elif isinstance(payload, TransferCase | DecideConflict):
             moved.add(("case", payload.case if isinstance(payload, TransferCase) else payload.id))
 
-    def _turn(self, index: int, operation: Operation, payload: TakeOver | HandBack, issued: Issued) -> None:
-        samu, site = payload.owner, operation.id.site
+    def _turn(self, effects: Effects, operation: Operation, payload: TakeOver | HandBack | EndTakeOver) -> None:
+        """The charge of a Samu's work, or of some of its cases, is another's from here on."""
+        samu, site, index, name = payload.owner, operation.id.site, effects.index, name_of(operation)
+        if name not in self.issued:  # a node's own doing
+            seen = operation.seen
+            self.issued[name] = Issued(name, site, Life(site, frozenset()), 0, seen, payload, "")
         if isinstance(payload, TakeOver):
             if payload.epoch != self.charges.epoch(samu):
                 told = f"for epoch {payload.epoch}", f"it is {self.charges.epoch(samu)}"
                 raise violated("AuthorityIsOne", f"a take-over of {samu} was agreed", *told)
-            self.charges.turn(samu, Turn(index, issued.name, site, payload.by, payload.cases))
-            return
-        holders = {self.charges.holder(samu)}
-        if payload.cases:
-            holders = {self.charges.of(case, self.opened["case", case])[0] for case in payload.cases}
-        if holders != {site}:
-            raise violated("AuthorityIsOne", f"{site} handed {samu} back, in the hands of", holders, operation)
-        self.charges.turn(samu, Turn(index, issued.name, site, samu, payload.cases))
+            cases = payload.cases or None
+            self.charges.turn(samu, Turn(index, name, site, payload.by, cases, payload.until_ms))
+        elif isinstance(payload, HandBack):
+            holders = {self.charges.holder(samu)}
+            if payload.cases:
+                holders = {self.charges.of(case, self.opened["case", case])[0] for case in payload.cases}
+            if holders != {site}:
+                raise violated("AuthorityIsOne", f"{site} handed {samu} back, in the hands of", holders, operation)
+            self.charges.turn(samu, Turn(index, name, site, samu, payload.cases or None))
+        else:
+            self._ends(effects, payload, name)
+
+    def _ends(self, effects: Effects, payload: EndTakeOver, name: str) -> None:
+        turn = self.charges.raised(payload.owner, payload.epoch)
+        if turn is None or not turn.until_ms or turn.until_ms > effects.time_ms:
+            told = f"{turn}", f"the zones' time is {effects.time_ms}"
+            raise violated("AuthorityIsOne", f"a take-over of {payload.owner} has ended before its time", *told)
+        cases = None
+        if turn.cases is not None:
+            taken = [case for case in turn.cases if self.charges.of(case, self.opened["case", case])[1] is turn]
+            cases = tuple(taken)
+        self.charges.turn(payload.owner, Turn(effects.index, name, turn.holder, payload.owner, cases))
 
     def _plainly(self, operation: Operation, issued: Issued, subject: tuple[str, str]) -> None:
         """It was applied as of somebody in charge: that must be so, and its author must have known it."""
@@ -344,7 +365,7 @@ class SiteChecks(Checks):
     def _look_at(self, operation: Operation, state: Any) -> None:
         """Compare what the entry touched with what was written down."""
         payload, draft = operation.payload, Draft(state)
-        if isinstance(payload, TakeOver | HandBack):
+        if isinstance(payload, TURNS):
             charge = authority.charge_of(draft, payload.owner)
             mine = self.charges.holder(payload.owner), self.charges.epoch(payload.owner)
             if (charge.holder, charge.epoch) != mine:

@@ -142,7 +142,7 @@ class SitesNemesis(Nemesis):
         while True:
             if self._replays(site):
                 return
-            await trio.sleep(0.002)
+            await trio.sleep(0.005)
 
     @staticmethod
     def _replays(site: Host) -> bool:

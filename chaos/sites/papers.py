@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from replica.cases.commands import HandBack, Payload, TakeOver
+from replica.cases.commands import Payload
 from replica.cases.operations import Operation
+
+ACT = "act-"
+"""How the names of people's acts begin."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,10 +51,6 @@ class Issued:
             return True
         return other.life is self.life and other.at < self.at
 
-    @property
-    def is_of_charges(self) -> bool:
-        return isinstance(self.payload, TakeOver | HandBack)
-
 
 @dataclass(slots=True)
 class Drawer:
@@ -77,6 +76,6 @@ class Drawer:
 
 def name_of(operation: Operation) -> str:
     """An act's own name; of an operation that no person made, what a drain leaves as it is."""
-    if operation.author.startswith("act-"):
+    if operation.author.startswith(ACT):
         return operation.author
     return f"{operation.id.site} {operation.author} {operation.clock.wall_ms}.{operation.clock.counter}"

@@ -15,7 +15,7 @@ import trio
 from chaos.nodes.process import Host, Process
 from chaos.sites.acts import Look, Wanted, Whims
 from chaos.sites.checks import SiteChecks
-from chaos.sites.papers import Issued
+from chaos.sites.papers import ACT, Issued
 from chaos.sites.reading import Reading, Session, Shown
 from replica.cases.commands import AddNote, DecideConflict, Report, TakeOver
 from replica.cases.verdicts import VerdictKind
@@ -76,6 +76,7 @@ class Person:
             await self._show(wanted.case)
 
     async def _look(self) -> Look | None:
+        WALL_CLOCK.set(self.host.wall_ms)  # as in the tasks of its process
         running = self.host.running
         if running is None:
             return None
@@ -104,7 +105,7 @@ class Person:
         process = self.host.process
         if process is None or process.frozen or process.dead or process.running is None:
             return False
-        WALL_CLOCK.set(self.host.wall_ms)  # as in the tasks of its process
+        WALL_CLOCK.set(self.host.wall_ms)
         service = process.running.service
         self._acts += 1
         self._world.acts += 1
@@ -128,7 +129,7 @@ class Person:
         assert process.running is not None, "handed in at a node that is not up"
         seen = process.running.node.state.index
         site = self.host.name if self.host.is_zone else self.host.site
-        name = f"act-{self.name}/{self._acts}"
+        name = f"{ACT}{self.name}/{self._acts}"
         life = self._checks.lives[process]
         return Issued(name, site, life, self._world.acts, seen, wanted.payload, wanted.case, wanted.text, again)
 
@@ -177,10 +178,11 @@ class Person:
         process, case = host.process, self._rng.choice(self._world.cases)
         if process is None or process.running is None or process.frozen:
             return
+        before = self._session.copy()  # what is learnt while this read waits it need not show
         try:
             with trio.move_on_after(1):
-                await process.running.service.hold("session", self._session.index, BUDGET_MS)
-                self._look_at(process, case, self._session)
+                await process.running.service.hold("session", before.index, BUDGET_MS)
+                self._look_at(process, case, before)
         except NotAvailable:
             self._world.counts["session read: not there yet"] += 1
 
@@ -199,4 +201,6 @@ class Person:
         world.check(reading.look, fresh, world.truth(process), shown, session)
         if session is not None:
             agreed = self._checks.notes.get(case, {})
-            session.notes.setdefault(case, set()).update(text for text, at in agreed.items() if at <= session.index)
+            here = {text for text, at in agreed.items() if at <= fresh.index}
+            self._session.notes.setdefault(case, set()).update(here)
+            self._session.index = max(self._session.index, fresh.index)

@@ -49,6 +49,9 @@ class Session:
     notes: dict[str, set[str]] = field(default_factory=dict)
     """Case → texts of agreed notes."""
 
+    def copy(self) -> Session:
+        return Session(self.index, {case: set(texts) for case, texts in self.notes.items()})
+
 
 @dataclass(slots=True)
 class Shown:
@@ -155,9 +158,6 @@ class Reading:
                 raise violated("ReadsNeverOlder", text, f"{before.index}, now {index}", sorted(lost))
         shown.index = index
         shown.notes.setdefault(self._case, set()).update(texts)
-        if session is not None:
-            session.index = index
-        # Only what is agreed is everywhere: a session that goes elsewhere leaves what is undecided behind.
 
     # ------------------------------------------------------------------ FreshnessIsTrue
 
@@ -208,20 +208,14 @@ class Reading:
                 raise violated("FreshnessIsTrue", f"{said}, unconfirmed since {fresh.unconfirmed_since_ms}", right_ms)
 
     def _authority(self, fresh: Freshness) -> None:
-        """Of its own work, as agreed up to the index it names."""
-        if self._host.is_zone or self._own_turn(fresh.index):
+        """Of its own work, as agreed up to the index it names: nothing that a site does alone changes that."""
+        if self._host.is_zone:
             return
         site, charges = self._host.site, self._checks.charges
         right = charges.holder(site, fresh.index), charges.epoch(site, fresh.index)
         if (fresh.authority, fresh.epoch) != right:
             said = f"{self._host.name} says {fresh.authority}, epoch {fresh.epoch}"
             raise violated("FreshnessIsTrue", said, f"as of {fresh.index} it is {right}")
-
-    def _own_turn(self, index: int) -> bool:
-        """Whether a take-over or hand-back of its own is undecided."""
-        names = [*self._drawer.held.values(), *self._checks.undurable[self._host.name]]
-        undecided = (name for name in names if self._checks.agreed_at.get(name, NEVER) > index)
-        return any(name in self._checks.issued and self._checks.issued[name].is_of_charges for name in undecided)
 
 
 def text_in(note: str) -> str:

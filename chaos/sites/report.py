@@ -73,7 +73,12 @@ EXPECTED_FAULTS = (
     "clock clamped",
     # people
     "take-over of a site that is cut off",
-    "take-over refused by epoch",
+    "refused: take-over by an old epoch",
+    "refused: take-over of who is heard",
+    "refused: take-over whose end is past",
+    "refused: hand-back that was not asked for",
+    "agreed: ask-hand-back",
+    "agreed: end-take-over",
     "two take over at once",
     "two decide at once",
     "two people have decided apart",

@@ -109,7 +109,7 @@ def _timing(rng: Random) -> Timing:
         heartbeat_interval_ms=election_timeout_ms // rng.choice((3, 4)),
         feed_interval_ms=rng.choice((150, 250)),
         line_silent_ms=rng.choice((500, 1000)),
-        flush_interval_ms=rng.choice((100, 500, 2000)),
+        flush_interval_ms=rng.choice((200, 500, 2000)),
         handshake_ms=rng.choice((500, 2000)),
         reconnect_most_ms=rng.choice((200, 1000)),
     )

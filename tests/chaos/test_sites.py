@@ -418,13 +418,13 @@ def test_a_freshness_that_is_not_so_is_caught(court: Court) -> None:
 
 def test_a_stranger_who_decides_plainly_is_caught(court: Court) -> None:
     """AuthorityIsOne: the case was taken over, and its Samu decides as if it were not; or not knowing that it is."""
-    court.checks.charges.turn(SITE, Turn(2, "act-9", "fr.health.samu690", "fr.health.samu690", ()))
+    court.checks.charges.turn(SITE, Turn(2, "act-9", "fr.health.samu690", "fr.health.samu690"))
     with caught("AuthorityIsOne"):
         court.agree(3, court.journal(court.issue(1), 1))
     court.checks.issued["act-8"] = replace(
         court.issue(2), name="act-8", site="fr.health.samu690", life=Life("", frozenset())
     )
-    court.checks.charges.turn(SITE, Turn(4, "act-8", "fr.health.samu690", SITE, ()))
+    court.checks.charges.turn(SITE, Turn(4, "act-8", "fr.health.samu690", SITE))
     with caught("AuthorityIsOne"):
         court.agree(5, court.journal(court.issue(3), 3))
 
@@ -450,13 +450,13 @@ def test_a_value_stands_until_somebody_who_knew_it_has_said_another() -> None:
 def test_who_is_in_charge_told_plainly() -> None:
     """Taken over whole, a case opened since, one taken from the taker, all handed back."""
     charges, one, two = Charges(), Opened("A", "A", 1), Opened("A", "A", 5)
-    charges.turn("A", Turn(3, "t1", "B", "B", ()))
+    charges.turn("A", Turn(3, "t1", "B", "B"))
     assert (charges.holder("A"), charges.epoch("A"), charges.epoch("A", 2)) == ("B", 2, 1)
     assert charges.of("one", one)[0] == "B"
     assert charges.of("two", two)[0] == "A"
     charges.turn("A", Turn(7, "t2", "C", "C", ("one",)))
     assert charges.of("one", one)[0] == "C"
-    charges.turn("A", Turn(8, "t3", "B", "A", ()))
+    charges.turn("A", Turn(8, "t3", "B", "A"))
     assert (charges.of("one", one)[0], charges.holder("A"), charges.epoch("A")) == ("C", "A", 4)
 
 
