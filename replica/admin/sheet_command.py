@@ -97,6 +97,7 @@ def _facts(kept: Kept, whose: str, now_ms: int, damage: Damage) -> Facts:
         oldest_undecided_ms=first,
         unconfirmed_since_ms=kept.zone_ms,
         restored=restored,
+        role=kept.identity.role if kept.identity is not None else "site",
     )
 
 

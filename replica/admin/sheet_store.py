@@ -88,7 +88,7 @@ def kept_store(data: Path) -> Iterator[Kept]:
         state_problem = _read_state(data, kept, open_files)
         if log_problem and state_problem:
             raise StoreError(f"{data}: nothing can be read: {state_problem}; {log_problem}")
-        kept.undecided = undecided(kept.journal or (), kept.state) if kept.has_state else list(kept.journal or ())
+        kept.undecided = undecided(kept.journal or (), kept.state)
         yield kept
 
 

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from replica.runtime.site import SiteNode
 
 
+UNFINISHED = ".new"
+"""What the name of a sheet ends in while it is being written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is kept where: `path` ends in .html or .txt. `time_zone`: such as Europe/Paris; empty for the machine's."""
@@ -70,6 +74,7 @@ class SheetKeeper:
 
     async def run(self) -> None:
         """A sheet now, and every so often afterwards."""
+        await self._outside.in_worker(partial(remove_leftovers, self._plan.path))
         while True:
             try:
                 await self.write()
@@ -151,10 +156,18 @@ def write_sheet(sheet: Sheet, path: Path, language: str, clock: Clock) -> None:
     write_file(path, laid_out(sheet, kind, language, clock))
 
 
+def remove_leftovers(path: Path) -> None:
+    """What a death in the middle of a write has left beside the sheet. Only its one keeper calls this."""
+    with suppress(OSError):
+        for left in path.parent.iterdir():
+            if left.name.startswith(f".{path.name}.") and left.name.endswith(UNFINISHED):
+                left.unlink()
+
+
 def write_file(path: Path, text: str) -> None:
     """Replace the file at `path`: written beside it, made durable, renamed. For its owner's eyes only: it holds the
     health of people. Raises OSError; the file before is still there then."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=UNFINISHED, dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)

@@ -108,12 +108,13 @@ class _Saying:
         cut = facts.mode != "connected"
         lines = [
             Line(words["as-of"], f"{self._clock(facts.made_ms):%d/%m/%Y %H:%M:%S} · {words.say('times', zone=offset)}"),
-            Line(words["confirmed"], self._confirmed(facts), loud=cut),
             Line(words["mode"], words[f"mode.{facts.mode}"], loud=cut),
-            Line(words["undecided"], self._undecided(facts), loud=bool(facts.undecided)),
-            Line(words["authority"], self._authority(facts)),
-            Line(words["index"], self._index(facts)),
         ]
+        if facts.role == "site":
+            lines[1:1] = [Line(words["confirmed"], self._confirmed(facts), loud=cut)]
+            lines.append(Line(words["undecided"], self._undecided(facts), loud=facts.undecided != 0))
+            lines.append(Line(words["authority"], self._authority(facts)))
+        lines.append(Line(words["index"], self._index(facts)))
         warned = [words[name] for name in ("clock-unsure", "restored", "fenced") if _has(facts, name)]
         lines.append(Line("", words["legend"]))
         return Block("head", words.say("sheet.of", whose=clean(facts.whose)), alarms=tuple(warned), lines=tuple(lines))
@@ -302,8 +303,8 @@ class _Saying:
     def _note_text(self, note: Note) -> str:
         if note.kind != "decision":
             return note.said.value
-        code, comma, rest = note.said.value.partition(", ")
-        return self._words.code("decision", code) + comma + rest
+        code, blank, rest = note.said.value.partition(" ")
+        return self._words.code("decision", code) + blank + rest
 
     def _hand(self) -> Table:
         words = self._words

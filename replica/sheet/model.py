@@ -124,7 +124,8 @@ class Facts:
 
     `made_ms`: when it was made, by the clock of the machine that made it. `confirmed_ms`: when a quorum was last heard
     of, None where that is not known. `mode`: connected, cut-off, replaying; stopped; beside (read beside a running
-    process). `oldest_undecided_ms`: 0 where not known."""
+    process). `oldest_undecided_ms`: 0 where not known. `role`: site or zone; a zone answers for no case, and keeps no
+    journal and no time."""
 
     whose: str
     cluster: str
@@ -140,6 +141,7 @@ class Facts:
     clock_unsure: bool = False
     restored: bool = False
     fenced: bool = False
+    role: str = "site"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ OTHER = "fr.health.samu220"
 HEART = "fr.health.samu350.DRFR153502601300412"
 """The case of the first story; its owner is the killed site."""
 ME = Identity("samu-bretagne", SAMU, "site", "5" * 32)
+ZONE = Identity("samu-bretagne", "zone-1", "zone", "6" * 32)
 CUT_AT = 8
 """Messages of the stories up to this number are agreed, the next three are journalled only."""
 CONFIRMED_MS = NOON + 60_000
@@ -47,9 +48,10 @@ def reports(first: int, last: int) -> list[tuple[Report, int]]:
     return found
 
 
-def killed(folder: Path) -> Left:
+def killed(folder: Path, name: Identity = ME) -> Left:
     """The store of a site that played the stories, was cut off, went on, and was killed. In conflict: the priority of
-    `HEART`, which the other site changed without having seen this one's."""
+    `HEART`, which the other site changed without having seen this one's. `name`: whose store; a zone's has no
+    journal."""
     world = World()
     site, other = world.open(SAMU, 1), world.open(OTHER, 2)
     mine: list[Operation] = [site.numbered(0, world.log[0].operations[0].payload)]
@@ -62,7 +64,7 @@ def killed(folder: Path) -> Left:
     last: list[tuple[Payload, int]] = [(report, act_ms) for report, act_ms in reports(CUT_AT + 1, CUT_AT + 3)]
     last.append((AddNote(HEART, f"{SAMU}.medicalNote.n1", "Ligne coupée, on continue à la main <b>&"), NOON + 5000))
     undecided = [site.operation(payload, act_ms) for payload, act_ms in last]
-    write(folder, world, mine + undecided)
+    write(folder, world, mine + undecided if name is ME else [], name)
     return Left(folder, world, len(undecided))
 
 
@@ -72,13 +74,14 @@ def _agreed(world: World, site: Site, payload: Payload, act_ms: int) -> Operatio
     return operation
 
 
-def write(folder: Path, world: World, journal: list[Operation]) -> None:
+def write(folder: Path, world: World, journal: list[Operation], name: Identity = ME) -> None:
     """Put state and journal on disk as a running site does."""
     records = {key: value for key, value in world.records.changes.items() if value is not None}
-    with open_store(folder, ME, create=True, map_size=1 << 26) as store:
+    with open_store(folder, name, create=True, map_size=1 << 26) as store:
         store.log.save(HardState(), ())
         store.state.replace_all(records, (world.index, 1), {ZONE_MS: CONFIRMED_MS.to_bytes(8, "big")})
-        store.journal.append([(one.id.incarnation, one.id.seq, encode_operation(one)) for one in journal])
+        if journal:
+            store.journal.append([(one.id.incarnation, one.id.seq, encode_operation(one)) for one in journal])
 
 
 def damage(left: Left, key: bytes) -> None:

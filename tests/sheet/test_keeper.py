@@ -56,6 +56,7 @@ async def test_there_is_a_sheet_at_once_and_a_new_one_every_so_often(
 ) -> None:
     """Not only after the first interval: a site may die before that."""
     path, world, heard = tmp_path / "sheet.txt", begun(), Overheard()
+    (tmp_path / ".sheet.txt.x7.new").write_text("half a sheet: the process was killed")
     kept = keeper(path, world, heard)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(kept.run)
@@ -67,6 +68,7 @@ async def test_there_is_a_sheet_at_once_and_a_new_one_every_so_often(
         assert "C2" in path.read_text()
         await trio.sleep(300)
         assert kept.written == 12
+        assert os.listdir(tmp_path) == ["sheet.txt"]
         assert heard.said == []
         nursery.cancel_scope.cancel()
 
@@ -106,7 +108,7 @@ async def test_other_tasks_run_between_two_cases(tmp_path: Path) -> None:
         sheet = await kept.collect()
         nursery.cancel_scope.cancel()
     assert len(sheet.cases) == 201
-    assert turns > 200
+    assert turns > 150
 
 
 async def test_what_is_done_while_the_sheet_is_read_is_on_it_or_on_the_next(tmp_path: Path) -> None:

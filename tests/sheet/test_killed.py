@@ -9,7 +9,7 @@ import pytest
 from replica.cases.fields import PRIORITIES
 from replica.errors import StoreError
 from tests.sheet.printed import case_of, flat, printed, sheet_of
-from tests.sheet.stores import CONFIRMED_MS, HEART, OTHER, SAMU, Left, killed
+from tests.sheet.stores import CONFIRMED_MS, HEART, OTHER, SAMU, ZONE, Left, killed
 
 
 @pytest.fixture
@@ -75,6 +75,10 @@ def test_whom_to_call_back_where_it_is_and_who_is_on_the_way_is_on_the_sheet(lef
     assert served == {one.resource for one in case.engaged if one.state == "engaged"}
 
 
+def test_a_decision_is_said_in_words_with_its_code(left: Left) -> None:
+    assert "intervention (INTER) SMUR" in flat(printed(sheet_of(left.folder), "fr"))
+
+
 def test_an_availability_that_nobody_stated_is_printed_as_unknown(left: Left) -> None:
     """Absent means unknown here, and unknown is never printed as free."""
     sheet = sheet_of(left.folder)
@@ -100,6 +104,17 @@ def test_every_case_has_lines_to_write_on_with_the_names_the_form_asks_for(left:
     assert text.count("À la main\n") == len(sheet.cases)
     assert "Heure   Acte           Valeur" in text
     assert "replica resume-paper" in text
+
+
+def test_a_zones_store_gives_a_sheet_of_all_cases_and_speaks_of_no_authority(tmp_path: Path) -> None:
+    """Where a site's disk is gone for good, any zone's has the agreed cases of every Samu."""
+    zone = killed(tmp_path / "zone", ZONE)
+    sheet = sheet_of(zone.folder)
+    assert {one.owner for one in sheet.cases} == {SAMU, OTHER}
+    assert sheet.elsewhere == 0
+    text = printed(sheet)
+    assert "In charge" not in text
+    assert "No verdict" not in text
 
 
 def test_a_folder_that_holds_no_store_is_no_sheet(tmp_path: Path) -> None:

@@ -135,6 +135,17 @@ def test_a_case_that_fits_a_page_is_on_one_page_and_a_longer_one_says_that_it_go
     assert sum("C99 (continued)" in page for page in pages) >= 1
 
 
+def test_the_lines_to_write_on_stay_together() -> None:
+    """Whatever stands before them: three lines and their names on one page."""
+    for notes in range(20, 45):
+        for page in printed(sheet(case(1, notes=notes))).split("\f"):
+            if "By hand" in page:
+                assert page.count("_" * 36) == 3
+                break
+        else:
+            pytest.fail("there are no lines to write on")
+
+
 def test_no_note_is_lost_by_the_layout() -> None:
     """Between two pages, either."""
     for kind in ("txt", "html"):
