@@ -40,6 +40,8 @@ class Samu:
     turns: list[Turn] = field(default_factory=list)
     holders: list[tuple[int, str]] = field(default_factory=list)
     """(index, who holds the whole from there on)."""
+    muddled: bool = False
+    """Two turns were agreed in one entry: which came first the state does not tell."""
 
 
 class Charges:
@@ -50,6 +52,7 @@ class Charges:
 
     def turn(self, samu: str, turn: Turn) -> None:
         known = self._of.setdefault(samu, Samu())
+        known.muddled = known.muddled or any(one.index == turn.index for one in known.turns)
         known.turns.append(turn)
         whole = turn.holder if turn.cases is None else self.holder(samu)
         known.holders.append((turn.index, whole))
@@ -69,6 +72,11 @@ class Charges:
         known = self._of.get(samu)
         turned = self.epoch(samu, index) - FIRST_EPOCH
         return samu if known is None or not turned else known.holders[turned - 1][1]
+
+    def is_muddled(self, samu: str, opened_index: int) -> bool:
+        """Whether the entries alone do not tell whose a case of this Samu is, opened in that entry."""
+        known = self._of.get(samu)
+        return known is not None and (known.muddled or any(one.index == opened_index for one in known.turns))
 
     def raised(self, samu: str, epoch: int) -> Turn | None:
         """The turn that began this epoch."""

@@ -260,7 +260,16 @@ class SiteChecks(Checks):
         self._note(index, operation, verdict, issued)
         drained = is_drain(operation.id.incarnation)
         for case, field, value in said_in(operation, verdict):
+            self._apart_is_said(issued, verdict, case, field, value)
             self.severities.said(case, field, Said(value, index, issued, drained))
+
+    def _apart_is_said(self, issued: Issued, verdict: Verdict, case: str, field: str, value: str) -> None:
+        """Who says another value than one that stands, and did not know of it, is told so."""
+        standing = self.severities.of(case, field).standing
+        apart = [said for said in standing if said.value != value and not issued.knew(said.by, said.index)]
+        if apart and verdict.kind is not VerdictKind.CONFLICT:
+            text = f"{issued.name} said {value} of {field} of {case} apart and was told {verdict.kind.value}"
+            raise violated("NothingLostSilently", text, f"{apart[0].by.name} said {apart[0].value}")
 
     @property
     def _sites(self) -> set[str]:
@@ -345,6 +354,9 @@ class SiteChecks(Checks):
         opened = self.opened.get(subject)
         if opened is None:
             return  # opened in this very entry
+        if self.charges.is_muddled(opened.owner, opened.opened_index):
+            self._counts["two turns in one entry"] += 1
+            return
         holder, turn = self.charges.of(subject[1], opened)
         site = operation.id.site
         if site != holder or is_drain(operation.id.incarnation):
