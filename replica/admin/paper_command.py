@@ -20,7 +20,8 @@ from replica.errors import ConfigError, InvalidMessage, NotPermitted, Place, Rep
 from replica.hubsante.decode import read as read_message
 from replica.runtime.client import Client, open_client
 from replica.sheet.acts import Entry, entries, later_value
-from replica.sheet.form import EXAMPLES, Act, Form, read_form
+from replica.sheet.example import EXAMPLES
+from replica.sheet.form import Act, Form, read_form
 
 DAY_MS = 86_400_000
 DEFAULT_AT = "127.0.0.1:7101"

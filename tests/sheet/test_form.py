@@ -11,7 +11,8 @@ from replica.cases.commands import Report
 from replica.errors import InvalidMessage
 from replica.hubsante.decode import read
 from replica.sheet.acts import entries, later_value
-from replica.sheet.form import ACTS, EXAMPLES, FIELDS, WHATS, Act, Form, read_form
+from replica.sheet.example import EXAMPLES
+from replica.sheet.form import ACTS, FIELDS, WHATS, Act, Form, read_form
 
 NOW = datetime(2026, 11, 27, 3, 0, tzinfo=UTC)
 NOW_MS = round(NOW.timestamp() * 1000)

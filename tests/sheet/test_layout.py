@@ -16,8 +16,10 @@ from replica.hubsante.vocabulary import DECISIONS, SEXES
 from replica.sheet import text
 from replica.sheet.collect import Damage
 from replica.sheet.compose import compose
+from replica.sheet.english import ENGLISH
+from replica.sheet.french import FRENCH
 from replica.sheet.model import CaseSheet, Clash, Engaged, Facts, Note, Patient, ResourceSheet, Said, Sheet, Trouble
-from replica.sheet.words import ENGLISH, FRENCH, LANGUAGES, Words
+from replica.sheet.words import LANGUAGES, Words
 from tests.sheet.printed import clock, flat, printed, sheet_of
 from tests.sheet.stores import HEART, NOW_MS, killed
 
