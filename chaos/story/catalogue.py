@@ -10,6 +10,8 @@ from chaos.story.words import LYON, NANTES, PARIS
 from replica.config import Limits, Timing
 
 THREE: Final = (NANTES, LYON, PARIS)
+CHARGES: Final = 3
+"""From this feature level on, who is heard is not taken over, and a charge goes home when it is asked for."""
 SHORT: Final = Limits(log_keep_mib=0, feed_ring_bytes=65_536, changed_mib=0)
 """Zones that keep next to nothing for who is away, and send nobody only what changed."""
 
@@ -19,8 +21,8 @@ STORIES: Final = (
     Story("double-engagement", apart.double_engagement),
     Story("both-close", apart.both_close),
     Story("owner-transfer-while-cut", apart.owner_transfer_while_cut),
-    Story("takeover-and-return", charge.takeover_and_return),
-    Story("chain-of-takeovers", charge.chain_of_takeovers, Setting(sites=THREE)),
+    Story("takeover-and-return", charge.takeover_and_return, Setting(level=CHARGES)),
+    Story("chain-of-takeovers", charge.chain_of_takeovers, Setting(sites=THREE, level=CHARGES)),
     Story("two-sites-cut", outage.two_sites_cut, Setting(sites=THREE)),
     Story("zone-and-its-sites-cut", outage.zone_and_its_sites_cut, Setting(zone_lines=True)),
     Story("all-zones-gone", outage.all_zones_gone),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import trio
+
 from chaos.story.night import Night, Samu
 from chaos.story.words import LYON, NANTES, PARIS
 from replica.cases.commands import ChangePriority, CloseCase, DecideConflict, HandBack, TakeOver
@@ -11,6 +13,11 @@ from replica.cases.commands import ChangePriority, CloseCase, DecideConflict, Ha
 CASE: Final = f"{NANTES}.nuit1"
 NEW_CASE: Final = f"{NANTES}.nuit3"
 LYONS_CASE: Final = f"{LYON}.nuit2"
+WHY: Final = "la ligne est coupée"
+BEATS_SECONDS: Final = 1.0
+"""By then every zone has told the leading one which sites it hears: it does so with every beat."""
+ASKED_SECONDS: Final = 10.0
+"""A site looks every second whether there is something to ask for."""
 
 
 async def takeover_and_return(night: Night) -> None:
@@ -22,8 +29,12 @@ async def takeover_and_return(night: Night) -> None:
     nantes, lyon = night.samu(NANTES), night.samu(LYON)
     await nantes.takes_call(CASE, "P2", "Fièvre chez un nourrisson")
     await night.everywhere("Nantes is in charge", _charge, (NANTES, 1))
-    await night.cuts(nantes)
-    await _takes_over(night, lyon, NANTES, CASE)
+    await trio.sleep(BEATS_SECONDS)
+    early = await lyon.does(TakeOver(NANTES, LYON, 1, "par erreur"), "takes over who is there")
+    night.expect.equal("verdict on taking over who is heard", await lyon.verdict(early), "refused")
+    night.expect.holds("and why", await lyon.reason(early), "is heard")
+    await night.cuts(nantes, silently=False)
+    await _takes_over(night, lyon, TakeOver(NANTES, LYON, await _epoch(lyon, CASE), WHY))
     night.expect.equal("at Lyon the charge is", await _charge(lyon), (LYON, 2))
     status = await nantes.status()
     night.expect.equal("cut off, Nantes still holds", (status["authority"], status["epoch"]), (NANTES, 1))
@@ -46,6 +57,7 @@ async def takeover_and_return(night: Night) -> None:
         ["merged", "conflict", "proposed", "applied"],
     )
     night.say("Nantes is back: nothing of it is lost, and nothing has silently won")
+    await night.expect.becomes("Nantes is told by whom, and why", lambda: _told(night), (LYON, WHY), ASKED_SECONDS)
     await night.everywhere("Lyon's priority holds, the other waits", _priority, ["P1", "P3"])
     await night.everywhere("the closing is proposed", lambda samu: samu.stands(CASE), ("ACTIF", True, ["CLOTURE"]))
     await night.everywhere(
@@ -53,10 +65,14 @@ async def takeover_and_return(night: Night) -> None:
     )
     await night.everywhere("Lyon is in charge, under epoch 2", _charge, (LYON, 2))
     await night.everywhere("the new case is Nantes's own", _holder_of_new, NANTES)
+    await night.expect.becomes("Nantes asks for its work by itself", lambda: _asked(lyon, NANTES), True, ASKED_SECONDS)
     back = await lyon.does(HandBack(NANTES, "Nantes a repris"), "hands back")
     night.expect.equal("verdict of the hand-back", await lyon.verdict(back), "applied")
     await night.everywhere("Nantes is in charge again, under epoch 3", _charge, (NANTES, 3))
     night.say("handed back")
+    _, changes = await nantes.charges(NANTES)
+    told = [(one["before"], one["holder"], one["reason"]) for one in changes]
+    night.expect.equal("what is recorded of it", told, [(NANTES, LYON, WHY), (LYON, NANTES, "Nantes a repris")])
     decided = await nantes.does(DecideConflict("case", CASE, "priority", "", "P1"), "decides: P1")
     closing = await lyon.does(CloseCase(CASE), "closes it, out of habit")
     night.expect.equal("authority is one: Nantes decides", await nantes.verdict(decided), "applied")
@@ -66,52 +82,78 @@ async def takeover_and_return(night: Night) -> None:
 
 async def chain_of_takeovers(night: Night) -> None:
     """Lyon answers for Nantes; then Lyon is cut off too, and Paris takes both; each gets its own back, and nobody
-    answers twice."""
+    answers twice.
+
+    The cables are cut without a word to anyone, so the zones may still hold the dead connections for living ones: each
+    take-over is forced, with its reason. That of Nantes by Paris ends by itself as soon as Nantes asks for it."""
     nantes, lyon, paris = night.samu(NANTES), night.samu(LYON), night.samu(PARIS)
     await nantes.takes_call(CASE, "P2", "Brûlure")
     await lyon.takes_call(LYONS_CASE, "P2", "Chute à ski")
     await night.everywhere("Nantes is in charge of its own", _charge, (NANTES, 1))
     await night.everywhere("Lyon is in charge of its own", _charge_of_lyons, (LYON, 1))
     await night.cuts(nantes)
-    await _takes_over(night, lyon, NANTES, CASE)
+    await _takes_over(night, lyon, TakeOver(NANTES, LYON, await _epoch(lyon, CASE), WHY, forced=True))
     await night.cuts(lyon)
-    await _takes_over(night, paris, NANTES, CASE)
-    await _takes_over(night, paris, LYON, LYONS_CASE)
-    acts = [
-        (paris, await paris.does(ChangePriority(CASE, "P1"), "in charge: P1"), "applied"),
-        (lyon, await lyon.notes(CASE, "Avis du chirurgien"), "merged"),
-        (lyon, await lyon.does(CloseCase(CASE), "closes it, believing to be in charge"), "proposed"),
-        (lyon, await lyon.does(ChangePriority(LYONS_CASE, "P1"), "its own case: P1"), "merged"),
-        (nantes, await nantes.notes(CASE, "La famille est sur place"), "merged"),
+    epoch = await _epoch(paris, CASE)
+    await _takes_over(night, paris, TakeOver(NANTES, PARIS, epoch, WHY, forced=True, automatic=True))
+    await _takes_over(night, paris, TakeOver(LYON, PARIS, await _epoch(paris, LYONS_CASE), WHY, forced=True))
+    raised = await paris.does(ChangePriority(CASE, "P1"), "in charge: P1")
+    of_lyon = [
+        await lyon.notes(CASE, "Avis du chirurgien"),
+        await lyon.does(CloseCase(CASE), "closes it, believing to be in charge"),
+        await lyon.does(ChangePriority(LYONS_CASE, "P1"), "its own case: P1"),
     ]
+    of_nantes = await nantes.notes(CASE, "La famille est sur place")
     night.say("all three work on the case, one of them in charge")
+    night.expect.equal("verdict of Paris, in charge", await paris.verdict(raised), "applied")
     await night.heals(lyon)
-    await night.heals(nantes)
-    night.expect.equal(
-        "verdicts", [await samu.verdict(act) for samu, act, _ in acts], [expected for _, _, expected in acts]
-    )
-    await night.everywhere("Paris is in charge of Nantes's case", _charge, (PARIS, 3))
-    await night.everywhere("Paris is in charge of Lyon's case", _charge_of_lyons, (PARIS, 2))
-    await night.everywhere("it is still open", lambda samu: samu.stands(CASE), ("ACTIF", True, ["CLOTURE"]))
+    night.say("Lyon is back")
+    verdicts = [await lyon.verdict(act) for act in of_lyon]
+    night.expect.equal("verdicts of Lyon, in charge of nothing", verdicts, ["merged", "proposed", "merged"])
+    night.expect.equal("Paris is in charge of Nantes's case", await _charge(paris), (PARIS, 3))
+    night.expect.equal("Paris is in charge of Lyon's case", await _charge_of_lyons(paris), (PARIS, 2))
+    night.expect.equal("it is open at Paris", await paris.stands(CASE), ("ACTIF", True, ["CLOTURE"]))
     late = await lyon.does(HandBack(NANTES, "Nantes a repris"), "hands back what it has no more")
     night.expect.holds("Lyon cannot hand back what it has no more", late.not_permitted, "in charge")
-    for owner in (NANTES, LYON):
-        back = await paris.does(HandBack(owner, "de retour"), f"hands back to {owner}")
-        night.expect.equal(f"verdict of the hand-back to {owner}", await paris.verdict(back), "applied")
-    night.say("Paris hands both back")
+    await night.expect.becomes("Lyon asks for its work", lambda: _asked(paris, LYON), True, ASKED_SECONDS)
+    back = await paris.does(HandBack(LYON, "Lyon a repris"), "hands back to Lyon")
+    night.expect.equal("verdict of the hand-back to Lyon", await paris.verdict(back), "applied")
+    await night.heals(nantes)
+    night.say("Nantes is back, and what was its own comes home by itself")
+    night.expect.equal("verdict of Nantes's note", await nantes.verdict(of_nantes), "merged")
     await night.everywhere("Nantes is in charge of its own again", _charge, (NANTES, 4))
     await night.everywhere("Lyon is in charge of its own again", _charge_of_lyons, (LYON, 3))
-    await night.everywhere(
-        "both notes are there", lambda samu: samu.texts(CASE), sorted([acts[1][1].text, acts[4][1].text])
+    notes = sorted([of_lyon[0].text, of_nantes.text])
+    await night.everywhere("both notes are there", lambda samu: samu.texts(CASE), notes)
+    await night.everywhere("it is still open", lambda samu: samu.stands(CASE), ("ACTIF", True, ["CLOTURE"]))
+    closed = await nantes.does(CloseCase(CASE), "closes it")
+    night.expect.equal("authority is one: Nantes closes it", await nantes.verdict(closed), "applied")
+
+
+async def _takes_over(night: Night, samu: Samu, command: TakeOver) -> None:
+    act = await samu.does(command, f"takes over {command.owner}")
+    night.say(f"{samu.name} takes over {command.owner}, epoch {command.epoch} → {command.epoch + 1}")
+    night.expect.equal(
+        f"verdict of the take-over of {command.owner} by {samu.name}", await samu.verdict(act), "applied"
     )
 
 
-async def _takes_over(night: Night, samu: Samu, owner: str, case: str) -> None:
-    """`samu` answers for all of `owner`'s work, by the epoch it reads from one of its cases."""
-    _, epoch = await samu.charge(case)
-    act = await samu.does(TakeOver(owner, samu.name, epoch, "la ligne est coupée"), f"takes over {owner}")
-    night.say(f"{samu.name} takes over {owner}, epoch {epoch} → {epoch + 1}")
-    night.expect.equal(f"verdict of the take-over of {owner} by {samu.name}", await samu.verdict(act), "applied")
+async def _epoch(samu: Samu, case: str) -> int:
+    """Of the charge that a case of theirs is under: what a take-over is compared with."""
+    return (await samu.charge(case))[1]
+
+
+async def _told(night: Night) -> tuple[str, str]:
+    """By whom Nantes was taken over, and why, as its site has told its people."""
+    lines = night.logged(NANTES, "taken-over")
+    await trio.lowlevel.checkpoint()
+    return (str(lines[-1]["by"]), str(lines[-1]["why"])) if lines else ("", "")
+
+
+async def _asked(samu: Samu, owner: str) -> bool:
+    """Whether `owner` has asked for its work, as `samu` knows it."""
+    state, _ = await samu.charges(owner)
+    return state.get("asked") is not None
 
 
 async def _charge(samu: Samu) -> tuple[str, int]:

@@ -20,7 +20,8 @@ import trio
 
 from chaos.story import words
 from chaos.story.expecting import Expectations
-from replica.cases.commands import Command
+from replica.cases.commands import Command, RaiseLevel
+from replica.cases.levels import FIRST_LEVEL
 from replica.cases.operations import OperationId
 from replica.cases.values import parse
 from replica.demo.caller import Caller
@@ -29,12 +30,16 @@ from replica.demo.ledger import Held, Ledger
 from replica.demo.looking import leader_of, status_of, until_equal, until_mode
 from replica.demo.processes import Child, hold_port
 from replica.demo.supervisor import CONFIG_FILE, LOG_FILE, Cluster, Node
+from replica.runtime.client import Client
 from replica.wire.client import Receipt
 
 MODE_SECONDS: Final = 20.0
 VERDICT_SECONDS: Final = 30.0
 EQUAL_SECONDS: Final = 30.0
-SOON_SECONDS: Final = 5.0
+SOON_SECONDS: Final = 10.0
+LEVEL_SECONDS: Final = 20.0
+LOOK_SECONDS: Final = 0.02
+LEVEL_BUDGET_MS: Final = 5000
 STOP_SECONDS: Final = 10.0
 BESIDE: Final = "beside"
 """The role of a clone: it is no node of the plan."""
@@ -116,6 +121,12 @@ class Samu:
         found = (await self.case(case)).get("charge", {})
         return str(found.get("holder", "")), int(found.get("epoch", 0))
 
+    async def charges(self, samu: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """(who answers for all of a Samu's work, every change of that, oldest first)."""
+        answer = await self.caller.read(lambda client: client.charges(samu))
+        shown: Any = answer or {"charges": [{}], "changes": []}
+        return dict(shown["charges"][0]), list(shown["changes"])
+
     async def stands(self, case: str) -> tuple[str, bool, list[str]]:
         """(a case's own status, whether it is open, the statuses that strangers propose)."""
         shown = await self.case(case)
@@ -130,6 +141,13 @@ class Samu:
         answer = await self.caller.read(lambda client: client.conflicts())
         found: Any = [] if answer is None else answer["conflicts"]
         return [(one["id"], one["field"], tuple(value["value"] for value in one["values"])) for one in found]
+
+    async def reason(self, held: Held) -> str:
+        """Why the one operation of `held` was refused where it was applied; empty where it was not."""
+        await self.verdict(held)
+        (receipt,) = held.receipts
+        verdict = self.night.decided.get(receipt.operation, receipt).verdict
+        return "" if verdict is None else verdict.reason
 
     async def verdict(self, held: Held) -> str:
         """The kind of the verdict on the one operation of `held`, waited for; what was said where there is none."""
@@ -194,6 +212,20 @@ class Night:
         """Expect that every Samu comes to see the same."""
         for samu in self.samus:
             await self.expect.becomes(f"{what}, at {samu.name}", partial(look, samu), expected, SOON_SECONDS)
+
+    async def raise_level(self, wanted: int) -> None:
+        """Raise the cluster's feature level, one step at a time, as an operator does: at a zone, and of no Samu's
+        doing, so not in the ledger. Returns when every site knows. Raises TooSlowError."""
+        zone = self.callers[self.cluster.zones[0].name]
+        with trio.fail_after(LEVEL_SECONDS):
+            for level in range(FIRST_LEVEL + 1, wanted + 1):
+                raised = partial(_raised, level)
+                # Refused until every zone has met every other one.
+                while await zone.read(raised) is None:  # noqa: ASYNC110 - asked as an operator asks
+                    await trio.sleep(LOOK_SECONDS)
+            for samu in self.samus:
+                while (await samu.status()).get("feature_level") != wanted:  # noqa: ASYNC110 - asked as a caller asks
+                    await trio.sleep(LOOK_SECONDS)
 
     # ------------------------------------------------------------------ what befalls it
 
@@ -299,6 +331,11 @@ class Night:
     async def _decide(self, samu: Samu, operation: str, limit: trio.CapacityLimiter) -> None:
         async with limit:
             self.decided[operation] = await samu.caller.decided(operation)
+
+
+async def _raised(level: int, client: Client) -> dict[str, object]:
+    receipt = await client.submit(RaiseLevel(level), LEVEL_BUDGET_MS)
+    return {"state": receipt.state}
 
 
 def field_in(shown: dict[str, Any], of: str, key: str = "") -> dict[str, Any]:

@@ -18,6 +18,7 @@ from chaos.story.reading import audited
 from chaos.story.result import StoryResult, Told, judged
 from chaos.story.shipped import AHEAD
 from chaos.story.words import LYON, NANTES
+from replica.cases.levels import FIRST_LEVEL
 from replica.config import Limits, Timing
 from replica.demo.caller import open_callers
 from replica.demo.ledger import Ledger
@@ -33,13 +34,15 @@ WRONG_CLOCKS: Final = (sys.executable, "-m", "chaos.story.shipped")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a story needs to stand. `ahead_ms`: site → how far its wall clock is ahead."""
+    """What a story needs to stand. `ahead_ms`: site → how far its wall clock is ahead; `level`: the cluster's feature
+    level, to which it is raised before the story begins."""
 
     sites: tuple[str, ...] = (NANTES, LYON)
     zone_lines: bool = False
     timing: Timing = TIMING
     limits: Limits = LIMITS
     ahead_ms: Mapping[str, int] = field(default_factory=dict)
+    level: int = FIRST_LEVEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ async def _night(
         night = Night(cluster, callers, ledger, expect, tell, nursery)
         nights.append(night)
         await until_connected(callers, cluster, CONNECT_SECONDS)
+        await night.raise_level(story.setting.level)
         await story.tells(night)
         await night.settle()
         night.say("every line is whole, every operation has its verdict, all nodes show the same state")
