@@ -36,9 +36,9 @@ from replica.runtime.site import SiteNode
 from replica.wire.client import Receipt
 
 ZONES = 3
-GAP_S = 0.2
+GAP_S = 0.1
 """From one turn to the next."""
-BUDGET_MS = 100
+BUDGET_MS = 60
 LATER_MS = 3_600_000
 """The clocks begin so much after the latest time that a message names: what it tells has happened."""
 STANDS_WITHIN_S = 30.0
@@ -258,7 +258,7 @@ def _still(sites: tuple[str, ...]) -> Weather:
         sites=sites,
         callers=0,
         think_s=1.0,
-        timing=Timing(),
+        timing=Timing(heartbeat_interval_ms=100, feed_interval_ms=150),
         between_zones_s=(0.001, 0.003),
         to_sites_s=(0.002, 0.01),
         jitter=0.0,
