@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from chaos.mutants.apart import APART
 from chaos.mutants.chapters import CHAPTERS
 from chaos.mutants.elections import ELECTIONS
 from chaos.mutants.mutant import Mutant
 from chaos.mutants.node import NODE
 from chaos.mutants.replicating import REPLICATING
 
-MUTANTS: tuple[Mutant, ...] = (*ELECTIONS, *REPLICATING, *CHAPTERS, *NODE)
+MUTANTS: tuple[Mutant, ...] = (*ELECTIONS, *REPLICATING, *CHAPTERS, *NODE, *APART)
 """In the order in which they are reported."""

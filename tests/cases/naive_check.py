@@ -303,6 +303,8 @@ def _everything(world: World, naive: Naive) -> Iterator[tuple[str, object, objec
     yield from _request(queries.read_request(records, REQUEST), naive.things.get(("request", REQUEST)))
     for samu in SITES:
         yield f"the epoch of {samu}", queries.epoch_of(records, samu), naive.epoch(samu)
+        view = queries.site(records, samu)
+        yield f"{samu} was restored", view is not None and view.restored, samu in naive.restored
 
 
 def _case(view: CaseView | None, naive: Naive, case: Thing | None) -> Iterator[tuple[str, object, object]]:

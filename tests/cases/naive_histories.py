@@ -40,7 +40,7 @@ CASES, VEHICLES, REQUEST = ("c1", "c2", "c3"), ("r1", "r2"), "q1"
 OWNERS = (A, B, C, FIRE)
 WORDS = ("x", "y", "z")
 TIMES = (0, NOON - 5000, NOON, NOON + 4000, NOON + 10**12)
-OFTEN = ("say",) * 12 + ("send",) * 5 + ("follow",) * 3 + ("both",) * 2
+OFTEN = ("say",) * 12 + ("send",) * 5 + ("follow",) * 3 + ("both",) * 2 + ("clock",)
 QUIET = (*OFTEN, *OFTEN, "again", "ahead", "clock", "epoch")
 RESTORED = ("reopen", "back up", "restore", "restore", "late", "late", "drain", "drain")
 WHATS = (*OFTEN, "again", "ahead", "clock", "epoch", *RESTORED)
@@ -161,6 +161,10 @@ class Teller:
         word, at_ms, pick = self.pick(WORDS), self.pick(TIMES), self.pick
         if self.theme == self.decisions and self.upto(0, 1):
             return pick((Fact("perimeter", word), Fact("priority", pick(PRIORITIES)), Fact("owner", pick(OWNERS))))
+        if self.theme == self.words and self.upto(0, 1):
+            return pick(
+                (Fact("origin", word), Fact("additional", word, "k"), Fact("location.geometry", word, at_ms=at_ms))
+            )
         return pick(
             (
                 Fact("priority", pick(PRIORITIES)),

@@ -127,6 +127,7 @@ class Log:
         self.agreed: list[tuple[int, OperationId]] = []
         self.lives: dict[tuple[str, bytes], Life] = {}
         self.current: dict[str, bytes] = {}
+        self.restored: set[str] = set()
         self.keys: set[tuple[str, str]] = set()
         self.things: dict[tuple[str, str], Thing] = {}
         self.changes: list[tuple[str, Change]] = []
@@ -170,6 +171,10 @@ class Log:
             past |= self.lives[ident.site, opening.prev].past
             past = {one for one in past if one.incarnation != opening.prev or one.seq <= opening.prev_last}
         if not opening.drain:
+            # Rule 7: another life came between, or the one before went further than this disk knows.
+            before = self.lives[ident.site, opening.prev].last if opening.prev is not None else 0
+            if self.current.get(ident.site) != opening.prev or before > opening.prev_last:
+                self.restored.add(ident.site)
             for name in (opening.prev, self.current.get(ident.site)):
                 closed = self.lives[ident.site, name] if name is not None else None
                 if closed is not None and closed.closed_at is None and not closed.drain:
