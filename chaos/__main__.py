@@ -19,6 +19,8 @@ COMMANDS = {
     "live-members": "chaos.live.members",
     "saturate": "chaos.live.saturate",
     "story": "chaos.story",
+    "cuts": "chaos.cuts",
+    "journals": "chaos.live.journals",
     "mutants": "chaos.mutants.command",
     "history": "chaos.history.command",
 }

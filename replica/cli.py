@@ -23,13 +23,21 @@ from rich.text import Text
 from replica.admin import members
 from replica.admin import show as tables
 from replica.admin.ask import StoppedNode, read_command, stopped_node
+from replica.admin.charge_commands import authority, charges, handback, takeover
+from replica.admin.drill_commands import drill
 from replica.admin.founding import found_anew
+from replica.admin.level_command import raise_level
+from replica.admin.paper_command import resume_paper
+from replica.admin.reach import DEFAULT_AT, At, Json
+from replica.admin.reach import ask as _ask
 from replica.admin.serve import serve, serve_zone
+from replica.admin.sheet_command import sheet
+from replica.admin.verdict_commands import conflicts, verdicts, why
 from replica.api import Consistency, open_site
 from replica.config import ZoneConfig, load_site, load_zone
 from replica.demo.command import demo as run_demo
 from replica.errors import ConfigError, InvalidMessage, NotAvailable, ReplicaError
-from replica.runtime.client import Client, open_client
+from replica.runtime.client import Client
 from replica.telemetry import log_to_stderr
 from replica.version import __version__
 from replica.wire.client import DEFAULT_BUDGET_MS
@@ -43,14 +51,13 @@ show = cyclopts.App(name="show", help="Cases and resources, of a running node (-
 member = cyclopts.App(name="member", help="Who votes: list, add, promote, remove, replace zones.")
 app.command(show)
 app.command(member)
+app.command(conflicts)
+app.command(drill)
 app.command(run_demo, name="demo")
+for command in (authority, charges, takeover, handback, verdicts, why, sheet, resume_paper, raise_level):
+    app.command(command)
 
-At = Annotated[str, Parameter(name="--at", env_var="REPLICA_AT", help="host:port of a running zone or site")]
 Data = Annotated[Path | None, Parameter(name="--data", help="data folder of a stopped node; never written to")]
-Json = Annotated[
-    Path | None,
-    Parameter(name="--json", allow_leading_hyphen=True, help="write the whole answer there as JSON (- for stdout)"),
-]
 Wanted = Annotated[
     Consistency,
     Parameter(
@@ -70,7 +77,6 @@ BudgetMs = Annotated[
 Owner = Annotated[str, Parameter(name="--owner", help="only those of this organisation")]
 NewZoneText = Annotated[str, Parameter(name="ZONE", help="NUMBER:NAME@HOST:PORT[/PRIORITY]")]
 BudgetS = Annotated[float, Parameter(name="--budget-s", help="how long to watch until it is done")]
-DEFAULT_AT = "127.0.0.1:7101"
 
 
 @app.command
@@ -397,14 +403,6 @@ def main() -> None:
             raise
         sys.exit(_complain(problem))
     sys.exit(result if isinstance(result, int) else 0)
-
-
-def _ask(at: str, question: Callable[[Client], Coroutine[Any, Any, Any]]) -> Any:
-    async def ask() -> Any:
-        async with open_client(at) as client:
-            return await question(client)
-
-    return trio.run(ask)
 
 
 def _stopped(data: Path, consistency: Consistency) -> AbstractContextManager[StoppedNode]:

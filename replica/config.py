@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -138,6 +138,16 @@ class Reads(Struct, frozen=True, forbid_unknown_fields=True):
     clock_drift_permille: Annotated[int, Meta(ge=0, le=500)] = 10
 
 
+class SheetSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """The emergency sheet that a running site keeps on disk. `path` ends in .html or .txt, relative to this file;
+    `time_zone` such as Europe/Paris, empty for the machine's own."""
+
+    path: str
+    every_s: Annotated[int, Meta(ge=5, le=86_400)] = 60
+    language: Literal["fr", "en"] = "fr"
+    time_zone: str = ""
+
+
 class ZoneConfig(Struct, frozen=True, forbid_unknown_fields=True):
     cluster: ClusterSection
     zone: ZoneSection
@@ -158,6 +168,7 @@ class SiteConfig(Struct, frozen=True, forbid_unknown_fields=True):
     zones: Annotated[tuple[ZonePeer, ...], Meta(min_length=1, max_length=7)]
     timing: Timing = Timing()
     limits: Limits = Limits()
+    sheet: SheetSection | None = None
 
 
 def load_zone(path: Path) -> ZoneConfig:
@@ -173,6 +184,9 @@ def load_site(path: Path) -> SiteConfig:
     config = _decode(path, SiteConfig)
     check_site(config)
     data = str(_absolute(path, config.site.data))
+    if config.sheet is not None:
+        kept = msgspec.structs.replace(config.sheet, path=str(_absolute(path, config.sheet.path)))
+        config = msgspec.structs.replace(config, sheet=kept)
     return msgspec.structs.replace(config, site=msgspec.structs.replace(config.site, data=data))
 
 

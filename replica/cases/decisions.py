@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from replica.cases import keys
-from replica.cases.act import Act, refused
+from replica.cases.act import NO_AUTHORITY, Act, plain, refused
 from replica.cases.authority import is_nobodys
 from replica.cases.charges import hand_back, take_over
 from replica.cases.commands import (
@@ -214,6 +214,9 @@ def _reopen(act: Act, case: str) -> Verdict:
         reopen(act, target, key)
     elif target.head.status in CLOSED_STATUSES:
         propose(act, target, CASE["status"], key, "ACTIF", Rule.FURTHEST.value)
+    elif act.rules.level >= 3:
+        # There was nothing to open again; under the first levels this had a plain `applied`, a stranger's too.
+        act.find(target.id, "status", key, plain(target.authority), NO_AUTHORITY)
     return act.verdict()
 
 

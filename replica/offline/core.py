@@ -126,6 +126,8 @@ class SiteCore:
         """This store was restored from a backup, or emptied (rule 7)."""
         self.fenced = False
         """Another process has opened this identity: no more operations here (rule 8)."""
+        self.drill = False
+        """The cut is a drill (the runtime says so): nothing here hangs on it, but every read tells it."""
         self._now_ms = now_ms
         self._applied = applied
         self._decided = decided
@@ -647,6 +649,7 @@ class SiteCore:
             undecided=self.undecided,
             restored=self.restored,
             fenced=self.fenced,
+            drill=self.drill,
         )
 
     def _charge_of(self, owner: str | None) -> tuple[str, int]:

@@ -38,3 +38,5 @@ class Freshness:
     """This store is a restored backup, or was emptied: operations of its earlier life may have been lost here."""
     fenced: bool
     """Another process has opened this site's identity: this one takes no more operations."""
+    drill: bool = False
+    """The cut is a drill: the line is sound, and what the feed brings is held back."""

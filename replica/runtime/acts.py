@@ -1,8 +1,8 @@
 """What became of this site's own acts, by the time it was agreed: the answer to "what did we do, and what of it".
 
 Every act with a verdict has a record in the local table, `applied` ones too, which the replicated state does not keep
-(docs/offline.md, "Verdicts kept"). Records are forgotten after `limits.verdict_days`; what was no plain `applied` stands
-in its case's history all the same.
+(docs/offline.md, "Verdicts kept"). Records are forgotten after `limits.verdict_days`; what was no plain `applied`
+stands in its case's history all the same.
 
 Leaves out: acts without a verdict, which are in the journal.
 """
@@ -38,7 +38,8 @@ _TIME = Pack(">Q")
 
 
 class Act(Struct, frozen=True, array_like=True):
-    """One act of this site. `act`: the command, or the message's type; `subject`: the case or resource it names first."""
+    """One act of this site. `act`: the command, or the message's type; `subject`: the case or resource it names
+    first."""
 
     incarnation: bytes
     seq: int
@@ -133,8 +134,8 @@ class Acts:
 
 
 def verdicts(asked: Asked, me: str, acts: Acts | None, records: Records, index: int, now_ms: int) -> Verdicts:
-    """What became of acts, the newest first. `me`: the site whose `acts` are asked (None at a zone); `records`, `index`:
-    the state, agreed up to there; `now_ms`: zone time."""
+    """What became of acts, the newest first. `me`: the site whose `acts` are asked (None at a zone); `records`,
+    `index`: the state, agreed up to there; `now_ms`: zone time."""
     of = asked.site or ("" if asked.case else me)
     found, whole = _found(asked, of, acts if of == me else None, records, index, now_ms)
     chosen = sorted(islice(filter(_wanted(asked), found), asked.limit), key=lambda one: (-one.index, one.operation))

@@ -72,7 +72,11 @@ class Desk:
         *,
         dormant: bool = False,
         recall: Callable[[Sequence[tuple[bytes, int]]], None] = lambda lives: None,
+        answered: Callable[[Payload, events.Receipt | None], None] = lambda payload, receipt: None,
+        moded: Callable[[events.Mode], None] = lambda mode: None,
     ) -> None:
+        self._answered = answered
+        self._moded = moded
         self.core = core
         self._journal = journal
         self._send = send
@@ -130,6 +134,7 @@ class Desk:
             self._callers.pop(token, None)
             if self._closed and not self._callers:
                 self._idle.set()
+        self._answered(payload, caller.receipt)
         return _answer(caller.receipt)
 
     def step(self, event: events.Event) -> None:
@@ -139,7 +144,10 @@ class Desk:
 
     def turn(self) -> None:
         """Carry out what the core wants. Doing so may step it again (a journal that is durable at once)."""
-        if self._turning or self._dormant:
+        if self._dormant:
+            self.bell.ring()  # nothing is carried out, but its mode goes by the hour all the same
+            return
+        if self._turning:
             return
         self._turning = True
         try:
@@ -195,6 +203,7 @@ class Desk:
             self._recall(todo.recall)
         if todo.mode is not None:
             self._log.info("mode", mode=todo.mode.value)
+            self._moded(todo.mode)
         for note in todo.notes:
             self._log.info("site", note=note)
 

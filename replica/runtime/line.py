@@ -57,7 +57,7 @@ class Tried(Enum):
 class Follower(Protocol):
     """Who the line works for."""
 
-    def position(self) -> tuple[int, int]: ...
+    def followed_to(self) -> tuple[int, int]: ...
     def needs_whole(self) -> bool: ...
     def arrived(self, effects: Effects) -> None: ...
     async def replace_state(self, connection: Connection, inbox: Inbox[FromSender | StateRecords]) -> None: ...
@@ -85,6 +85,7 @@ class Line:
         self._quorum_ms = 0
         self.zone: str = ""
         """The zone followed just now; empty for none."""
+        self.zone_number = 0
 
     def submit(self, operations: Sequence[bytes]) -> None:
         """Send operations to the zone followed. Without one they are lost here; the core sends them again."""
@@ -175,7 +176,7 @@ class Line:
         except* RemoteProtocolError as problems:
             self._log.warning("line-broke", zone=zone.name, problem=_words(problems))
         finally:
-            self._connection, self._tried, self.zone = None, None, ""
+            self._connection, self._tried, self.zone, self.zone_number = None, None, "", 0
             for asked in self._reads.values():
                 asked.done.set()
             if progress.up:
@@ -184,7 +185,7 @@ class Line:
         return Tried.FOLLOWED if progress.up else Tried.OTHERWISE
 
     async def _follow(self, connection: Connection, zone: ZonePeer, progress: _Progress) -> None:
-        index, term = self._site.position()
+        index, term = self._site.followed_to()
         connection.post(encode(Follow(index, term, self._site.needs_whole())))
         async with trio.open_nursery() as nursery:
             await self._listen(connection, zone, progress, nursery)
@@ -242,7 +243,7 @@ class Line:
         """The first confirmed beat: only now is the zone one to work with."""
         if not progress.up:
             progress.up = True
-            self._connection, self.zone = connection, zone.name
+            self._connection, self.zone, self.zone_number = connection, zone.name, zone.number
             self._log.info("line-up", zone=zone.name)
             self._site.event(events.LineUp(now_ms(), zone.number))
 

@@ -99,7 +99,7 @@ class Links:
         self._nursery: trio.Nursery | None = None
         self.levels: dict[int, tuple[int, int]] = {}
         """The feature levels each zone can apply, as it said when it was last met."""
-        self.leader_ms = 0
+        self.leader_ms = self.leader_ms_term = 0
         """The leader's wall clock, as it last told it. Not extrapolated: a zone that hears no leader has nothing
         new."""
         self.zones = {config.zone.name: config.zone.number}
@@ -309,7 +309,7 @@ class Links:
             case Forward():
                 self._node.submit(message.operations)
             case LeaderClock():
-                self.leader_ms = message.wall_ms
+                self.leader_ms, self.leader_ms_term = message.wall_ms, message.term
                 self._node.beat()
             case LearnerDigest():
                 self._node.compare(peer.raft, message.index, message.digest.hex())

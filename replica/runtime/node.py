@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -26,6 +27,7 @@ from replica.runtime.members import Office
 from replica.runtime.outside import REAL, Outside
 from replica.runtime.server import Server, listen
 from replica.runtime.service import Service
+from replica.runtime.sheet_keeper import Plan, SheetKeeper, of_site
 from replica.runtime.site import SiteNode
 from replica.runtime.status import site_status, zone_status
 from replica.runtime.zone import ZoneNode, generation_of
@@ -116,7 +118,7 @@ async def run_site(config: SiteConfig, *, outside: Outside = REAL) -> AsyncItera
             node = SiteNode(config, me, store, disk, log, outside)
             service = node.service
             status = partial(site_status, node)
-            control = Control(service, status)
+            control = Control(service, status, driller=node.drills.ask)
             roles = {"client": control.serve, "probe": control.serve}
             zones = {peer.name: peer.number for peer in config.zones}
             server = Server(me, zones, roles, config.timing, config.limits.connections, log)
@@ -126,8 +128,13 @@ async def run_site(config: SiteConfig, *, outside: Outside = REAL) -> AsyncItera
                 node.flush_for_ever,
                 node.register_for_ever,
                 node.return_for_ever,
+                node.drills.watch,
                 disk.watch,
             ]
+            if config.sheet is not None:
+                kept = config.sheet
+                plan = Plan(Path(kept.path), kept.every_s, kept.language, kept.time_zone)
+                tasks.append(SheetKeeper(plan, of_site(node), log, outside).run)
             door = serving(server, config.site.listen, tasks, outside)
             async with flushed_at_the_end(node.flush_at_the_end), door as address:
                 log.info("ready", listen=address)

@@ -18,7 +18,15 @@ from replica.cases.commands import Payload, RaiseLevel, RegisterOrganisation
 from replica.cases.operations import Operation, OperationId
 from replica.cases.verdicts import Effects, Verdict
 from replica.config import SiteConfig, ZonePeer
-from replica.errors import NotPermitted, RemoteProtocolError, ReplicaError, StorageFull, StoreDamaged, StoreError
+from replica.errors import (
+    NotAvailable,
+    NotPermitted,
+    RemoteProtocolError,
+    ReplicaError,
+    StorageFull,
+    StoreDamaged,
+    StoreError,
+)
 from replica.offline import events
 from replica.offline.core import SiteCore
 from replica.offline.lives import last_life
@@ -28,6 +36,7 @@ from replica.runtime.charges import check_spoken, return_for_ever
 from replica.runtime.connection import Connection
 from replica.runtime.desk import Desk, Done, desk_config
 from replica.runtime.disk import Disk
+from replica.runtime.drill import Drills
 from replica.runtime.fetching import Fetcher, Prepared, Unfetched
 from replica.runtime.history import DAY_MS, History, remembered
 from replica.runtime.inbox import Inbox
@@ -97,6 +106,8 @@ class SiteNode:
         self._zone_ms = int.from_bytes(self.state.local(ZONE_MS) or b"", "big")
         self.history = History(config, self.state, store, outside, log)
         self.acts = Acts(config.site.name, self.state)
+        self.drills = Drills(self)
+        self._flush_now = trio.Event()
         self._recalls: list[tuple[tuple[bytes, int], ...]] = []
         """What is to be looked for in what the store remembers; only the last question still matters."""
         self._forgot_ms = now_ms()
@@ -128,9 +139,11 @@ class SiteNode:
             log,
             config.limits.waiting_operations,
             recall=self._look_for,
+            answered=self.drills.answered,
+            moded=self._moded,
         )
         self.service = Service(
-            self.desk, core.view, self.position, self.line.confirm_read, self._check, lambda: self.state, self.acts
+            self.desk, core.view, self.position, self._confirm_read, self._check, lambda: self.state, self.acts
         )
         known = self.state.local(ZONES)
         if known is not None:
@@ -195,12 +208,22 @@ class SiteNode:
         """Where the local copy of the agreed state stands: (index, term)."""
         return self.state.index, self.state.term
 
+    def followed_to(self) -> tuple[int, int]:
+        """What the feed has brought, in place or held back by a drill: (index, term)."""
+        return self.drills.position() or self.position()
+
+    async def _confirm_read(self) -> int:
+        if self.drills.current is not None:
+            raise NotAvailable("a drill: this site behaves as cut off; what is known here can be read locally")
+        return await self.line.confirm_read()
+
     def event(self, event: events.Event) -> None:
         """Something the line noticed."""
         if isinstance(event, events.Heard) and event.leader_ms >= self._zone_ms + KEEP_ZONE_MS_EVERY:
             self._zone_ms = event.leader_ms
             self.state.put_local(ZONE_MS, event.leader_ms.to_bytes(8, "big"))
-        self.desk.step(event)
+        if not self.drills.holds(event):
+            self.desk.step(event)
 
     def learn_zones(self, zones: Zones) -> None:
         """A zone has told which zones there are. Kept, so that a site finds them after a restart, too."""
@@ -222,8 +245,11 @@ class SiteNode:
     def arrived(self, effects: Effects) -> None:
         """The effects of the next entry. Raises RemoteProtocolError where they are not the next: the line is
         renewed."""
-        if effects.index != self.state.index + 1:
-            raise RemoteProtocolError(f"effects of {effects.index} after {self.state.index}")
+        here = self.followed_to()[0]
+        if effects.index != here + 1:
+            raise RemoteProtocolError(f"effects of {effects.index} after {here}")
+        if self.drills.holds_back(effects):
+            return
         self.state.advance(effects.changes, effects.index, effects.term)
         self.desk.step(events.Arrived(now_ms(), effects))
         self.service.arrived(effects)
@@ -234,6 +260,7 @@ class SiteNode:
 
         Raises RemoteProtocolError where the zone does not keep to the protocol.
         """
+        self.drills.end("a whole state came")
         async with self._replacing:  # an earlier attempt may still be waiting for its worker
             try:
                 aside = await self._set_aside()
@@ -345,10 +372,18 @@ class SiteNode:
         except ReplicaError as problem:
             self.log.warning("organisation-not-registered", organisation=organisation, problem=str(problem))
 
+    def _moded(self, mode: events.Mode) -> None:
+        if mode is events.Mode.CUT_OFF:
+            self._flush_now.set()
+
     async def flush_for_ever(self) -> None:
-        """Write the local copy back every so often; what is flushed may be trimmed from the journal."""
+        """Write the local copy back every so often, and at once when the line is cut: what was kept here of a case that
+        is not on the disk yet could not be shown after a restart without it. What is flushed may be trimmed from the
+        journal."""
         while True:
-            await trio.sleep(self.config.timing.flush_interval_ms / 1000)
+            self._flush_now = trio.Event()
+            with trio.move_on_after(self.config.timing.flush_interval_ms / 1000):
+                await self._flush_now.wait()
             await self._bring_back()
             await self.flush()
             await self._look_for_room()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from replica.cases import queries
-from replica.runtime.bell import now_ms
+from replica.runtime.bell import now_ms, wall_ms
 from replica.version import __version__
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def site_status(node: SiteNode) -> dict[str, Any]:
         "cluster": node.config.cluster.id,
         "version": __version__,
         "mode": fresh.mode.value,
+        "wall_ms": wall_ms(),
         "zone": node.line.zone,
         "feature_level": node.feature_level,
         "damaged": list(node.damaged),
@@ -89,6 +90,7 @@ def site_status(node: SiteNode) -> dict[str, Any]:
         "clock_unsure": fresh.clock_unsure,
         "restored": fresh.restored,
         "fenced": fresh.fenced,
+        "drill": None if node.drills.current is None else node.drills.current.standing(now_ms()),
         "journal_length": node.store.journal.length,
         "journal_bytes": node.store.journal.payload_bytes,
         "past_length": node.store.journal.past_length,

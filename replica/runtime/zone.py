@@ -522,6 +522,8 @@ class ZoneNode:
     def beat(self) -> None:
         """Tell sites and our own desk what the quorum has confirmed, or that nobody leads."""
         leader_ms = wall_ms() if self.leads else self.links.leader_ms
+        if self.standing.leader != NOBODY and not self.leads and self.links.leader_ms_term != self.standing.term:
+            return  # a new leader has not told its time yet, and the old one's is as old as the time without a leader
         self.feed.beat(self.standing.term, self.raft.commit_index, leader_ms, self.standing.leader)
         if self.standing.leader != NOBODY:
             self.desk.step(site_events.Heard(now_ms(), self.standing.term, self.raft.commit_index, leader_ms))
