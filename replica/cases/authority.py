@@ -35,7 +35,7 @@ from replica.cases.draft import Draft, drafted
 from replica.cases.fields import FIELDS, Rule
 from replica.cases.levels import HIGHEST_LEVEL
 from replica.cases.records import Records
-from replica.cases.state import CHARGE, HEAD, Charge, Head, Mark
+from replica.cases.state import CHARGE, CHARGE_TURNS, HEAD, NO_TURNS, Charge, Delegation, Head, Mark
 
 FIRST_EPOCH = 1
 
@@ -67,14 +67,29 @@ def reach(draft: Draft, head: Head) -> Reach:
     if charge is None:
         return Reach(samu, samu)
     delegation = head.charge
-    if delegation is not None and delegation.raised.index > charge.taken_index:
-        handed = delegation.holder == charge.handed_by and delegation.raised.index < charge.handed_index
-        if not handed:
-            return Reach(samu, delegation.holder, delegation.epoch, delegation.raised)
+    if delegation is not None and _stands(draft, charge, delegation):
+        return Reach(samu, delegation.holder, delegation.epoch, delegation.raised)
     taken = charge.raised if charge.holder != samu else None
     if taken is not None and head.opened_by == samu and head.opened.index > taken.index:
         return Reach(samu, samu)
     return Reach(samu, charge.holder, charge.since_epoch, charge.raised)
+
+
+def _stands(draft: Draft, charge: Charge, delegation: Delegation) -> bool:
+    """Whether the charge of one case is still its own: it is younger than the last take-over of everything, and was not
+    its holder's to hand back with everything.
+
+    Several turns may stand in one entry, so from level 3 on they are compared by their epochs, of which no two are the
+    same; before that by the index of their entries.
+    """
+    turns = draft.load(keys.charge_turns(charge.samu), CHARGE_TURNS) or NO_TURNS
+    is_younger = delegation.raised.index > charge.taken_index
+    is_older = delegation.raised.index < charge.handed_index
+    if turns.taken_epoch:
+        is_younger = delegation.epoch > turns.taken_epoch
+    if turns.handed_epoch:
+        is_older = delegation.epoch < turns.handed_epoch
+    return is_younger and not (delegation.holder == charge.handed_by and is_older)
 
 
 def has_authority(act: Act, head: Head) -> bool:

@@ -128,6 +128,10 @@ def all_charge_terms(samu: str) -> bytes:
     return b"e" + name(samu) + b"\0"
 
 
+def charge_turns(samu: str) -> bytes:
+    return b"A" + name(samu)
+
+
 def charge_ask(samu: str) -> bytes:
     return b"a" + name(samu)
 

@@ -24,7 +24,7 @@ from replica.cases.act import Act, refused
 from replica.cases.authority import Reach, charge_of, is_in_charge, reach
 from replica.cases.commands import AskHandBack, EndTakeOver, HandBack, TakeOver
 from replica.cases.draft import Draft
-from replica.cases.state import CHARGE_ASK, CHARGE_TERMS, HEAD, Charge, ChargeAsk, ChargeTerms
+from replica.cases.state import CHARGE_ASK, CHARGE_TERMS, CHARGE_TURNS, HEAD, NO_TURNS, Charge, ChargeAsk, ChargeTerms
 from replica.cases.subjects import Target, find
 from replica.cases.verdicts import Verdict, VerdictKind
 
@@ -43,6 +43,8 @@ def take_over(act: Act, command: TakeOver) -> Verdict:
         if not command.cases or _is_over(act, terms, some=True):
             _end(act, terms)
     epoch, taker = charge_of(act.draft, samu).epoch, registry.site_of(act.draft, command.by)
+    if not command.cases:
+        _turn(act, samu, taken_epoch=epoch)
     if taker != samu:
         terms = ChargeTerms(
             samu, epoch, taker, command.cases, command.forced, command.until_ms, command.automatic, act.mark
@@ -81,6 +83,8 @@ def hand_back(act: Act, command: HandBack) -> Verdict:
             return refused(why)
     verdict = charges.hand_back(act, command)
     if verdict.kind is not VerdictKind.REFUSED:
+        if not command.cases:
+            _turn(act, samu, handed_epoch=charge_of(act.draft, samu).epoch)
         _end_some(act, samu, command.cases)
     return verdict
 
@@ -133,6 +137,7 @@ def end(act: Act, command: EndTakeOver) -> Verdict:
         # Standing terms of everything are the latest take-over's: another one, or a hand-back, would have ended them.
         assert charge.holder == terms.holder, f"{samu}: {charge.holder} is in charge, {terms.holder} by its terms"
         after = Charge(samu, samu, epoch, epoch, act.mark, charge.taken_index, act.index, terms.holder)
+        _turn(act, samu, handed_epoch=epoch)
     _end(act, terms)
     return charges.record(act, replace(charge, holder=terms.holder), after, samu, "its time is over", terms.cases)
 
@@ -144,6 +149,12 @@ def _still_taken(act: Act, terms: ChargeTerms) -> Iterator[Target]:
         assert target is not None, f"{case} was taken over, and there is {target}"
         if target.head.charge is not None and target.head.charge.raised == terms.mark:
             yield target
+
+
+def _turn(act: Act, samu: str, **epoch: int) -> None:
+    """All of the work was taken over, or given back, in this epoch."""
+    turns = act.draft.load(keys.charge_turns(samu), CHARGE_TURNS) or NO_TURNS
+    act.draft.put(keys.charge_turns(samu), replace(turns, **epoch))
 
 
 # ---- terms

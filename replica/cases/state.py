@@ -215,6 +215,16 @@ class ChargeTerms(Struct, frozen=True, array_like=True):
     ended: Mark | None = None
 
 
+class ChargeTurns(Struct, frozen=True, array_like=True):
+    """The epochs in which all of a Samu's work was last taken over, and last given back; 0: not since level 3."""
+
+    taken_epoch: int = 0
+    handed_epoch: int = 0
+
+
+NO_TURNS = ChargeTurns()
+
+
 class ChargeAsk(Struct, frozen=True, array_like=True):
     """The last time that a Samu asked for its work: back, with all it did handed in."""
 
@@ -300,6 +310,7 @@ ORGANISATION = Decoder(Organisation)
 CHARGE = Decoder(Charge)
 CHARGE_CHANGE = Decoder(ChargeChange)
 CHARGE_TERMS = Decoder(ChargeTerms)
+CHARGE_TURNS = Decoder(ChargeTurns)
 CHARGE_ASK = Decoder(ChargeAsk)
 GENERATION = Decoder(Generation)
 HEAD = Decoder(Head)

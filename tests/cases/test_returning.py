@@ -266,6 +266,19 @@ def test_terms_stand_for_as_long_as_the_charge_is_away(steps: list[tuple[str, st
         world.check()
 
 
+def test_turns_that_stand_in_one_entry_are_told_apart() -> None:
+    """Found by the world of sites (seed 58): one case taken, then everything handed back, agreed in one entry. By the
+    entry's index neither is older, and the case stayed away."""
+    world, _, b, _ = at_level_3()
+    b.do(TakeOver(A, B, 1, "all of it"))
+    world.agree(b.operation(TakeOver(A, B, 2, "and this", ("c1",))), b.operation(HandBack(A, "all back", now=True)))
+    assert [world.case(case).charge.holder for case in ("c1", "c2")] == [A, A]
+    world.agree(b.operation(TakeOver(A, B, 4, "all again")), b.operation(TakeOver(A, B, 5, "this one", ("c1",))))
+    world.agree(b.operation(TakeOver(A, A, 6, "home")))
+    assert [world.case(case).charge.holder for case in ("c1", "c2")] == [A, A]
+    world.check()
+
+
 def test_a_take_over_by_its_own_samu_brings_it_home() -> None:
     """A takes its own work back by the quorum: no hand-back is needed."""
     world, a, b, _ = at_level_3()
