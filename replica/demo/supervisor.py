@@ -254,8 +254,9 @@ async def open_cluster(plan: Plan) -> AsyncIterator[Cluster]:
 
 
 def toml(value: dict[str, Any], path: str = "") -> str:
-    """A configuration as TOML text: plain values, tables, and lists of tables, which is all that one holds."""
-    own = [f"{key} = {_scalar(item)}\n" for key, item in value.items() if not _is_table(item)]
+    """A configuration as TOML text: plain values, tables, and lists of tables, which is all that one holds. What is
+    None is left out."""
+    own = [f"{key} = {_scalar(item)}\n" for key, item in value.items() if item is not None and not _is_table(item)]
     text = "".join(own)
     for key, item in value.items():
         if isinstance(item, dict):
