@@ -404,9 +404,9 @@ class SiteChecks(Checks):
         mine = self.severities.of(case, field)
         held = draft.slot(keys.group(keys.parts("case", case), "core", ""), field).siblings
         here = {one.author for one in held}
-        for said in mine.standing:
-            if said.by.name not in here:
-                text = f"{said.by.name} said {said.value} of {field} of {case}, and it is gone"
+        for stands in mine.standing:
+            if stands.by.name not in here:
+                text = f"{stands.by.name} said {stands.value} of {field} of {case}, and it is gone"
                 raise violated("NothingLostSilently", text, [one.author for one in held])
         for one in held:
             said_over = mine.over.get(one.author)
@@ -414,7 +414,12 @@ class SiteChecks(Checks):
             if said_over is not None and not drained:
                 text = f"{one.author} said {one.value} of {field} of {case}, and stands again"
                 raise violated("LaterOfOneSiteHolds", text, f"after {said_over.by.name}", said_over.value)
-        most_severe(case, field, [one.value for one in held] + [said.value for said in mine.standing], held)
+            limit_ms = one.time_ms + CLOCK_AHEAD_MS
+            said = one.clock if one.said is None else one.said
+            if one.clock.wall_ms > limit_ms or (said.wall_ms > limit_ms) != (one.said is not None):
+                text = f"{one.author} said {one.value} of {field} of {case} by a clock that is ahead"
+                raise violated("ClocksAreBounded", text, one.clock, f"said {one.said}, the zones' time {one.time_ms}")
+        most_severe(case, field, [one.value for one in held] + [one.value for one in mine.standing], held)
 
 
 def most_severe(case: str, field: str, values: Sequence[str], held: Sequence[Held]) -> None:

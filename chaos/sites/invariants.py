@@ -17,6 +17,7 @@ INVARIANTS = {
     "DurableFirst": "what a site has sent was durable there before (rule 9)",
     "ReadsNeverOlder": "no read, of a node or of a session wherever it goes, is older than the one before",
     "MoreSevereHolds": "of the priorities and care levels that stand, the most severe holds",
+    "ClocksAreBounded": "no value is dated later than 500 ms after the zones' time; what its author's clock said stays",
     "FreshnessIsTrue": "what a read says of its age, mode, authority and of what is undecided is so",
 }
 """Name → what it says. Beside them: what chaos/nodes/checks.py has of the log and the disks."""

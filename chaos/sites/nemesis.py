@@ -206,7 +206,11 @@ class SitesNemesis(Nemesis):
         image = self._sites.back_up(site)
         await trio.sleep(self._rng.choice((0, 0.2, 3)))
         self._count("clone", site)
-        self._sites.clone(site, image)
+        twin = self._sites.clone(site, image)
+        if self._rng.random() < 0.7:
+            # One of the two works on alone, and finds itself closed when it is back.
+            alone = self._rng.choice((site, twin))
+            await self._cut_for(1.5 + 3 * self._rng.random(), "cut: a site's line", alone)
 
     async def empty_disk(self) -> None:
         site = self._site()

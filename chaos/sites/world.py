@@ -137,7 +137,7 @@ class SitesWorld(World):
             if not opening.drain and life not in self.checks.drawer(site).tops
         }
 
-    def clone(self, site: Host, image: Image) -> None:
+    def clone(self, site: Host, image: Image) -> Host:
         """A second machine starts under the same name, on a copy of the disk; somebody works there, too."""
         name = f"{site.name}-b{len(self.clones)}"
         section = msgspec.structs.replace(site.config.site, listen=f"{name}:7000")  # type: ignore[union-attr]  # a site
@@ -156,6 +156,7 @@ class SitesWorld(World):
         person = self._person(twin, 0)
         self.people.append(person)
         self.nursery.start_soon(person.run)
+        return twin
 
     # ------------------------------------------------------------------ what is true
 

@@ -26,7 +26,7 @@ from chaos.sites.reading import Reading, Session, Shown, Truth
 from chaos.sites.severity import Said, Severities
 from chaos.sites.weather import FAULTS, storm
 from chaos.world.invariants import InvariantViolated
-from replica.cases import merge, subjects
+from replica.cases import machine, merge, subjects
 from replica.cases.act import Act
 from replica.cases.commands import AddNote, ChangePriority
 from replica.cases.operations import HybridTime, Operation, OperationId
@@ -175,6 +175,11 @@ def _all_is_well(patch: pytest.MonkeyPatch) -> None:
         return replace(told, mode=Mode.CONNECTED, unconfirmed_since_ms=None)
 
     patch.setattr(SiteCore, "freshness", freshness)
+
+
+@lie("ClocksAreBounded")
+def _clocks_are_believed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(machine, "clamped", lambda clock, time_ms: clock)
 
 
 @pytest.mark.parametrize("name", LIES)
