@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LONG_S = (6.0, 12.0)
 """How long a long cut lasts: some of the seeds' logs keep less."""
 MOST_CLONES = 2
+MOST_BUSY_HOURS = 1
 Ways = list[tuple[str, str]]
 
 
@@ -33,7 +34,7 @@ class SitesNemesis(Nemesis):
     def __init__(self, world: SitesWorld, rng: Random) -> None:
         super().__init__(world, rng)
         self._sites = world
-        self._clones = 0
+        self._clones = self._busy_hours = 0
 
     def _doer(self, name: str) -> Callable[[], Awaitable[None]]:
         return partial(DOERS[name], self)
@@ -127,7 +128,10 @@ class SitesNemesis(Nemesis):
     async def _in_mid_replay(self, name: str, whom: Callable[[Host], Host]) -> None:
         """Cut a site off, let it work, and strike when it replays with something undecided."""
         site = self._site()
-        await self._cut_for(1.8 + 2 * self._rng.random(), "cut: a site's line", site)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cut_for, 2 + 2 * self._rng.random(), "cut: a site's line", site)
+            if self._busy_hours < MOST_BUSY_HOURS and self._rng.random() < 0.5:
+                nursery.start_soon(self._busy_hour, site)
         with trio.move_on_after(4):
             await self._until_it_replays(site)
             await trio.sleep(self._rng.choice((0, 0, 0.005)))
@@ -137,6 +141,14 @@ class SitesNemesis(Nemesis):
                 target.kill(name)
                 await trio.sleep(0.2 + self._rng.random())
                 target.start()
+
+    async def _busy_hour(self, site: Host) -> None:
+        """So much is kept there that more than one window of it has to be replayed."""
+        self._busy_hours += 1
+        await trio.sleep(1.6)
+        self._count("busy hour while cut off", site)
+        person = next(person for person in self._sites.at_sites if person.host is site)
+        await person.write_notes(self._rng.randint(30, 100))
 
     async def _until_it_replays(self, site: Host) -> None:
         while True:

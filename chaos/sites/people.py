@@ -82,6 +82,13 @@ class Person:
             return None
         return Look(running.service, await running.service.hold("local"))
 
+    async def write_notes(self, count: int) -> None:
+        """One after the other, as fast as they are taken."""
+        look = await self._look()
+        if look is not None:
+            for _ in range(count):
+                await self.hand_in(self.whims.note(look))
+
     def sees_conflict(self) -> bool:
         """Whether anything waits for a decision here."""
         running = self.host.running

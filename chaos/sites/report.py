@@ -50,6 +50,7 @@ EXPECTED_FAULTS = (
     "kill site while it is cut off",
     "killed in mid-replay",
     "leader killed in mid-replay",
+    "busy hour while cut off",
     "kill leader",
     "kill zone",
     "whole cluster down",
