@@ -60,6 +60,8 @@ ZONE_MS = b"zone-ms"
 """Where the local table keeps the last zone time: a site that starts while cut off begins its clock there."""
 KEEP_ZONE_MS_EVERY = 5_000
 FORGET_EVERY_MS = 60_000
+VIEW_SLICE = 200
+"""Operations that are taken into the working view at one go: some twenty milliseconds."""
 ZONES = b"zones"
 """Where the local table keeps the zones of the cluster as a zone last told them."""
 
@@ -386,8 +388,16 @@ class SiteNode:
                 await self._flush_now.wait()
             await self._bring_back()
             await self.flush()
+            await self._make_view_ready()
             await self._look_for_room()
             self._forget_some()
+
+    async def _make_view_ready(self) -> None:
+        """A view of thousands of operations takes seconds to make: it is made here, in slices that hold up nobody, and
+        not by whoever reads first."""
+        core = self.desk.core
+        while core.undecided > VIEW_SLICE and core.prepare_view(VIEW_SLICE):
+            await trio.lowlevel.checkpoint()
 
     async def flush_at_the_end(self) -> None:
         """Answer who still waits, and write back all that is known: a stopped store then shows it."""

@@ -118,7 +118,8 @@ def i3_view_is_as_if_made_anew(box: Box) -> None:
     for key in sorted(kept.keys() | fresh.keys()):
         # A life's record tells how far verdicts were let go of, too; of that the view has no need.
         if key[:1] != keys.STREAMS and kept.get(key) != fresh.get(key):
-            raise Broken("I3", f"the view of store {box.phys} has {kept.get(key)!r} at {key!r}, anew {fresh.get(key)!r}")
+            anew = fresh.get(key)
+            raise Broken("I3", f"the view of store {box.phys} has {kept.get(key)!r} at {key!r}, anew {anew!r}")
 
 
 def i5_no_new_operation_is_swallowed(world: World, box: Box) -> None:
