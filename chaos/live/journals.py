@@ -210,7 +210,7 @@ async def _measure(site: _Site, length: int) -> Length:
     await site.start()
     start_s, began = trio.current_time() - began, trio.current_time()
     async with site.client() as client:
-        await client.show_case(site.cases[0], budget_ms=BUDGET_MS)
+        await client.show_case(site.cases[0], budget_ms=int(WITHIN_SECONDS * 1000))
         view_s = trio.current_time() - began
         reads: list[float] = []
         torn = 0

@@ -96,7 +96,9 @@ class Service:
         check: Callable[[Payload], None],
         agreed: Callable[[], Records] | None = None,
         acts: Acts | None = None,
+        ready: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._ready = ready
         self._acts = acts
         self._desk = desk
         self._records = records
@@ -185,6 +187,8 @@ class Service:
         read. InvalidMessage for another word.
         """
         await trio.lowlevel.checkpoint()
+        if self._ready is not None and consistency != "linearizable":
+            await self._ready()
         match consistency:
             case "local":
                 return self._records()

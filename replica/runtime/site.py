@@ -145,7 +145,14 @@ class SiteNode:
             moded=self._moded,
         )
         self.service = Service(
-            self.desk, core.view, self.position, self._confirm_read, self._check, lambda: self.state, self.acts
+            self.desk,
+            core.view,
+            self.position,
+            self._confirm_read,
+            self._check,
+            lambda: self.state,
+            self.acts,
+            self._make_view_ready,
         )
         known = self.state.local(ZONES)
         if known is not None:
