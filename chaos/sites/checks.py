@@ -13,30 +13,13 @@ from typing import Any
 
 from chaos.nodes.checks import Checks, violated
 from chaos.nodes.process import Host, Process
-from chaos.sites.charges import Charges, Opened, Turn
+from chaos.sites.in_charge import TURNS, InCharge, subjects_of
 from chaos.sites.papers import ACT, Drawer, Issued, Life, name_of
-from chaos.sites.severity import SCALES, Said, Severities, rank, said_in
-from replica.cases import authority, keys
+from chaos.sites.severity import SCALES, Said, Severities, said_in
 from replica.cases.act import CLOCK_AHEAD_MS
-from replica.cases.commands import (
-    AddNote,
-    CloseCase,
-    Command,
-    DecideConflict,
-    EndTakeOver,
-    EngageResource,
-    HandBack,
-    Opening,
-    ReleaseResource,
-    ReopenCase,
-    Report,
-    SetStatus,
-    TakeOver,
-    TransferCase,
-)
+from replica.cases.commands import AddNote, DecideConflict, Opening, Report
 from replica.cases.draft import Draft
 from replica.cases.operations import Operation, OperationId
-from replica.cases.state import HEAD, Held
 from replica.cases.verdicts import Effects, Verdict, VerdictKind
 from replica.offline.lives import is_drain
 from replica.storage import JournalAppend, JournalTrim, LogSave
@@ -44,7 +27,6 @@ from replica.wire.operation_codec import decode_batch, decode_operation
 
 NEVER = 1 << 62
 """An index above all."""
-TURNS = (TakeOver, HandBack, EndTakeOver)
 REFUSALS = {
     "the epoch of": "take-over by an old epoch",
     "is heard": "take-over of who is heard",
@@ -70,12 +52,8 @@ class SiteChecks(Checks):
         """Name → the id it was decided under."""
         self.notes: dict[str, dict[str, int]] = {}
         """Case → text of each agreed note → index."""
-        self.charges = Charges()
+        self.in_charge = InCharge(self.issued, counts)
         self.severities = Severities()
-        self.opened: dict[tuple[str, str], Opened] = {}
-        """(kind, id) → how it stands in the state."""
-        self._holders: dict[tuple[str, str, str, int], str] = {}
-        """(kind, id, its Samu, epoch) → who has decided there plainly."""
         self.openings: dict[str, dict[bytes, Opening]] = {}
         """Site → its agreed openings."""
         self.undurable: dict[str, set[str]] = {}
@@ -224,7 +202,7 @@ class SiteChecks(Checks):
             else:
                 self._decided(effects, operation, verdict, moved)
         for operation in operations:
-            self._look_at(operation, state)
+            self._look_at(effects.index, operation, state)
 
     def _held(self, effects: Effects, operation: Operation) -> None:
         """The gate has let nothing of it pass: what it calls duplicate must be this very act."""
@@ -248,7 +226,7 @@ class SiteChecks(Checks):
         self._is_named(operation.id, name)
         self._tell(operation, verdict)
         if isinstance(operation.payload, TURNS) and verdict.kind is VerdictKind.APPLIED:
-            self._turn(effects, operation, operation.payload)
+            self.in_charge.turn(effects, operation, operation.payload)
         issued = self.issued.get(name)
         if issued is None or not name.startswith(ACT):
             return
@@ -256,20 +234,12 @@ class SiteChecks(Checks):
             raise violated("EveryOperationHasOneVerdict", f"{name} was turned away, and is agreed", f"at {index}")
         if name not in self.durable_ever and operation.id.site in self._sites:
             raise violated("DurableFirst", f"{name} is agreed at {index}, and was never on a disk of its site", issued)
-        self._charge(operation, verdict, issued, moved)
+        self.in_charge.decided(operation, verdict, issued, moved)
         self._note(index, operation, verdict, issued)
         drained = is_drain(operation.id.incarnation)
         for case, field, value in said_in(operation, verdict):
-            self._apart_is_said(issued, verdict, case, field, value)
+            self.severities.apart_is_said(issued, verdict, case, field, value)
             self.severities.said(case, field, Said(value, index, issued, drained))
-
-    def _apart_is_said(self, issued: Issued, verdict: Verdict, case: str, field: str, value: str) -> None:
-        """Who says another value than one that stands, and did not know of it, is told so."""
-        standing = self.severities.of(case, field).standing
-        apart = [said for said in standing if said.value != value and not issued.knew(said.by, said.index)]
-        if apart and verdict.kind is not VerdictKind.CONFLICT:
-            text = f"{issued.name} said {value} of {field} of {case} apart and was told {verdict.kind.value}"
-            raise violated("NothingLostSilently", text, f"{apart[0].by.name} said {apart[0].value}")
 
     @property
     def _sites(self) -> set[str]:
@@ -302,154 +272,21 @@ class SiteChecks(Checks):
             raise violated("NothingAppliedTwice", f"{issued.text} is applied again", texts[issued.text], index)
         texts[issued.text] = index
 
-    # ------------------------------------------------------------------ authority
-
-    def _charge(self, operation: Operation, verdict: Verdict, issued: Issued, moved: set[tuple[str, str]]) -> None:
-        payload = operation.payload
-        # To reopen what is open is no act.
-        if verdict.kind is VerdictKind.APPLIED and not isinstance(payload, Report | ReopenCase):
-            subject = subject_of(payload)
-            if subject is not None and subject not in moved:
-                self._plainly(operation, issued, subject)
-        if isinstance(payload, Report):
-            moved.update((subject.kind, subject.id) for subject in payload.subjects)
-        elif isinstance(payload, TransferCase | DecideConflict):
-            moved.add(("case", payload.case if isinstance(payload, TransferCase) else payload.id))
-
-    def _turn(self, effects: Effects, operation: Operation, payload: TakeOver | HandBack | EndTakeOver) -> None:
-        """The charge of a Samu's work, or of some of its cases, is another's from here on."""
-        samu, site, index, name = payload.owner, operation.id.site, effects.index, name_of(operation)
-        if name not in self.issued:  # a node's own doing
-            seen = operation.seen
-            self.issued[name] = Issued(name, site, Life(site, frozenset()), 0, seen, payload, "")
-        if isinstance(payload, TakeOver):
-            if payload.epoch != self.charges.epoch(samu):
-                told = f"for epoch {payload.epoch}", f"it is {self.charges.epoch(samu)}"
-                raise violated("AuthorityIsOne", f"a take-over of {samu} was agreed", *told)
-            cases = payload.cases or None
-            self.charges.turn(samu, Turn(index, name, site, payload.by, cases, payload.until_ms))
-        elif isinstance(payload, HandBack):
-            holders = {self.charges.holder(samu)}
-            if payload.cases:
-                holders = {self.charges.of(case, self.opened["case", case])[0] for case in payload.cases}
-            if holders != {site}:
-                raise violated("AuthorityIsOne", f"{site} handed {samu} back, in the hands of", holders, operation)
-            self.charges.turn(samu, Turn(index, name, site, samu, payload.cases or None))
-        else:
-            self._ends(effects, payload, name)
-
-    def _ends(self, effects: Effects, payload: EndTakeOver, name: str) -> None:
-        turn = self.charges.raised(payload.owner, payload.epoch)
-        if turn is None or not turn.until_ms or turn.until_ms > effects.time_ms:
-            told = f"{turn}", f"the zones' time is {effects.time_ms}"
-            raise violated("AuthorityIsOne", f"a take-over of {payload.owner} has ended before its time", *told)
-        cases = None
-        if turn.cases is not None:
-            taken = [case for case in turn.cases if self.charges.of(case, self.opened["case", case])[1] is turn]
-            cases = tuple(taken)
-        self.charges.turn(payload.owner, Turn(effects.index, name, turn.holder, payload.owner, cases))
-
-    def _plainly(self, operation: Operation, issued: Issued, subject: tuple[str, str]) -> None:
-        """It was applied as of somebody in charge: that must be so, and its author must have known it."""
-        opened = self.opened.get(subject)
-        if opened is None:
-            return  # opened in this very entry
-        if self.charges.is_muddled(opened.owner, opened.opened_index):
-            self._counts["two turns in one entry"] += 1
-            return
-        holder, turn = self.charges.of(subject[1], opened)
-        site = operation.id.site
-        if site != holder or is_drain(operation.id.incarnation):
-            text = f"{issued.name} decided on {subject[1]} plainly"
-            raise violated("AuthorityIsOne", text, f"{holder} is in charge", operation)
-        if turn is not None:
-            by = self.issued[turn.name]
-            if not issued.knew(by, turn.index):
-                text = f"{issued.name} decided on {subject[1]} plainly, not knowing whose it was"
-                raise violated("AuthorityIsOne", text, f"turned at {turn.index}", f"seen {issued.seen}")
-        epoch = self.charges.epoch(opened.owner)
-        first = self._holders.setdefault((*subject, opened.owner, epoch), site)
-        if first != site:
-            raise violated("AuthorityIsOne", f"two decide on {subject[1]} in epoch {epoch}", first, site)
-
     # ------------------------------------------------------------------ the state behind an entry
 
-    def _look_at(self, operation: Operation, state: Any) -> None:
+    def _look_at(self, index: int, operation: Operation, state: Any) -> None:
         """Compare what the entry touched with what was written down."""
         payload, draft = operation.payload, Draft(state)
         if isinstance(payload, TURNS):
-            charge = authority.charge_of(draft, payload.owner)
-            mine = self.charges.holder(payload.owner), self.charges.epoch(payload.owner)
-            if (charge.holder, charge.epoch) != mine:
-                raise violated("AuthorityIsOne", f"the charge of {payload.owner}", charge, mine)
+            self.in_charge.compare(draft, payload.owner)
         for subject in subjects_of(payload):
-            self._learn(draft, subject)
+            self.in_charge.learn(draft, subject, index)
             if subject[0] == "case":
                 for field in SCALES:
-                    self.stands(subject[1], field, draft)
-
-    def _learn(self, draft: Draft, subject: tuple[str, str]) -> None:
-        head = draft.load(keys.head(*subject), HEAD)
-        if head is None:
-            return
-        known = self.opened.get(subject)
-        if known is None:
-            self.opened[subject] = Opened(head.owner, head.opened_by, head.opened.index)
-        elif known.owner != head.owner:
-            self._counts["owner changed"] += 1
-            self.opened[subject] = Opened(head.owner, head.opened_by, head.opened.index, max(self.entries))
-
-    def stands(self, case: str, field: str, draft: Draft) -> None:
-        """Compare a priority's or care level's values with those that stand."""
-        mine = self.severities.of(case, field)
-        held = draft.slot(keys.group(keys.parts("case", case), "core", ""), field).siblings
-        here = {one.author for one in held}
-        for stands in mine.standing:
-            if stands.by.name not in here:
-                text = f"{stands.by.name} said {stands.value} of {field} of {case}, and it is gone"
-                raise violated("NothingLostSilently", text, [one.author for one in held])
-        for one in held:
-            said_over = mine.over.get(one.author)
-            drained = is_drain(one.operation.incarnation) or (said_over is not None and said_over.drained)
-            if said_over is not None and not drained:
-                text = f"{one.author} said {one.value} of {field} of {case}, and stands again"
-                raise violated("LaterOfOneSiteHolds", text, f"after {said_over.by.name}", said_over.value)
-            limit_ms = one.time_ms + CLOCK_AHEAD_MS
-            said = one.clock if one.said is None else one.said
-            if one.clock.wall_ms > limit_ms or (said.wall_ms > limit_ms) != (one.said is not None):
-                text = f"{one.author} said {one.value} of {field} of {case} by a clock that is ahead"
-                raise violated("ClocksAreBounded", text, one.clock, f"said {one.said}, the zones' time {one.time_ms}")
-        most_severe(case, field, [one.value for one in held] + [one.value for one in mine.standing], held)
-
-
-def most_severe(case: str, field: str, values: Sequence[str], held: Sequence[Held]) -> None:
-    """The value that holds is the most severe of all that stand."""
-    if held and rank(field, held[0].value) > min(rank(field, value) for value in values):
-        raise violated("MoreSevereHolds", f"{held[0].value} holds as {field} of {case}", values)
+                    self.severities.stands(subject[1], field, draft)
 
 
 def level_of(issued: Issued) -> str:
     """Which field a plain change of severity is about."""
     tag = str(issued.payload.__struct_config__.tag)
     return {"change-priority": "priority", "change-care-level": "care_level"}.get(tag, "")
-
-
-def subject_of(payload: Command | Any) -> tuple[str, str] | None:
-    """Whose authority a command asks for."""
-    match payload:
-        case SetStatus(resource=resource) | EngageResource(resource=resource) | ReleaseResource(resource=resource):
-            return "resource", resource
-        case DecideConflict(subject=kind, id=ident):
-            return kind, ident
-        case CloseCase(case=case) | ReopenCase(case=case) | TransferCase(case=case):
-            return "case", case
-    of_case: str | None = getattr(payload, "case", None)
-    return None if of_case is None else ("case", of_case)
-
-
-def subjects_of(payload: Any) -> list[tuple[str, str]]:
-    """All that an operation may have changed."""
-    if isinstance(payload, Report):
-        return [(subject.kind, subject.id) for subject in payload.subjects]
-    subject = subject_of(payload)
-    return [] if subject is None else [subject]

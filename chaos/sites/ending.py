@@ -26,7 +26,7 @@ def settle(checks: SiteChecks, hosts: Sequence[Host], replaced: set[str]) -> Non
     counted(checks, state)
     notes_are_there(checks, state)
     for case, field in checks.severities:
-        checks.stands(case, field, Draft(state))
+        checks.severities.stands(case, field, Draft(state))
     for host in hosts:
         if not host.is_zone:
             journal_is_empty(checks, host)

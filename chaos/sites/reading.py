@@ -78,7 +78,7 @@ class Reading:
     def look(self, fresh: Freshness, truth: Truth, shown: Shown, session: Session | None) -> None:
         """Raises InvariantViolated. `shown`: what this life has shown before; `session`: of the reader, where the read
         was to be of it."""
-        opened = self._checks.opened.get(("case", self._case))
+        opened = self._checks.in_charge.opened.get(("case", self._case))
         if opened is None or opened.opened_index <= fresh.index or self._case in self._drawer.opens:
             self._own_writes(fresh.index)
         # Else the copy went back behind the case itself, since it was not flushed yet; its line brings it again.
@@ -211,7 +211,7 @@ class Reading:
         """Of its own work, as agreed up to the index it names: nothing that a site does alone changes that."""
         if self._host.is_zone:
             return
-        site, charges = self._host.site, self._checks.charges
+        site, charges = self._host.site, self._checks.in_charge.charges
         right = charges.holder(site, fresh.index), charges.epoch(site, fresh.index)
         if (fresh.authority, fresh.epoch) != right:
             said = f"{self._host.name} says {fresh.authority}, epoch {fresh.epoch}"

@@ -209,7 +209,7 @@ class Court:
         self.checks = SiteChecks([], {SITE: self.host}, Counter())
         self.process = Process(self.host, 1)
         self.checks.opens(self.process)
-        self.checks.opened["case", CASE] = Opened(SITE, SITE, 1)
+        self.checks.in_charge.opened["case", CASE] = Opened(SITE, SITE, 1)
 
     def issue(self, at: int, payload: Any = None, seen: int = 0) -> Issued:
         payload = AddNote(CASE, f"n{at}", f"text {at}") if payload is None else payload
@@ -442,13 +442,13 @@ def test_a_freshness_that_is_not_so_is_caught(court: Court) -> None:
 
 def test_a_stranger_who_decides_plainly_is_caught(court: Court) -> None:
     """AuthorityIsOne: the case was taken over, and its Samu decides as if it were not; or not knowing that it is."""
-    court.checks.charges.turn(SITE, Turn(2, "act-9", "fr.health.samu690", "fr.health.samu690"))
+    court.checks.in_charge.charges.turn(SITE, Turn(2, "act-9", "fr.health.samu690", "fr.health.samu690"))
     with caught("AuthorityIsOne"):
         court.agree(3, court.journal(court.issue(1), 1))
     court.checks.issued["act-8"] = replace(
         court.issue(2), name="act-8", site="fr.health.samu690", life=Life("", frozenset())
     )
-    court.checks.charges.turn(SITE, Turn(4, "act-8", "fr.health.samu690", SITE))
+    court.checks.in_charge.charges.turn(SITE, Turn(4, "act-8", "fr.health.samu690", SITE))
     with caught("AuthorityIsOne"):
         court.agree(5, court.journal(court.issue(3), 3))
 
@@ -505,13 +505,13 @@ def test_values_in_the_state_that_cannot_be_are_caught(court: Court) -> None:
     for index, (one, value) in enumerate(((first, "P0"), (apart, "P1"), (knowing, "P3")), 1):
         court.checks.severities.said(CASE, "priority", Said(value, index, one, False))
     slots[0] = (held(apart, "P1"), held(knowing, "P3"))
-    court.checks.stands(CASE, "priority", draft)
+    court.checks.severities.stands(CASE, "priority", draft)
     slots[0] = (held(apart, "P1"),)
     with caught("NothingLostSilently"):
-        court.checks.stands(CASE, "priority", draft)
+        court.checks.severities.stands(CASE, "priority", draft)
     slots[0] = (held(first, "P0"), held(apart, "P1"), held(knowing, "P3"))
     with caught("LaterOfOneSiteHolds"):
-        court.checks.stands(CASE, "priority", draft)
+        court.checks.severities.stands(CASE, "priority", draft)
     slots[0] = (held(knowing, "P3"), held(apart, "P1"))
     with caught("MoreSevereHolds"):
-        court.checks.stands(CASE, "priority", draft)
+        court.checks.severities.stands(CASE, "priority", draft)
