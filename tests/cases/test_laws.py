@@ -260,7 +260,8 @@ def test_the_more_severe_is_never_lost(played: Played) -> None:
                 assert SEVERITY[one.values[0].value] == min(SEVERITY[value.value] for value in one.values)
         for past in case.history:
             ident, by = OperationId.parse(past.value.operation), OperationId.parse(past.by)
-            if past.rule == Rule.MORE_SEVERE.value and past.became == "replaced":
+            # One that comes after what it names said the field twice itself, and its first word went by the second.
+            if past.rule == Rule.MORE_SEVERE.value and past.became == "replaced" and past.value.index <= past.by_index:
                 assert past.value.index <= said[by].seen or _in_own_past(said, by, ident), (past.field, past.by)
 
 
@@ -274,6 +275,26 @@ def _in_own_past(said: dict[OperationId, Operation], by: OperationId, other: Ope
             return False
         life, upto = opening.prev, opening.prev_last
     return by.site == other.site and other.seq <= upto
+
+
+@laws
+@given(many_lives)
+def test_what_stands_side_by_side_never_saw_each_other(played: Played) -> None:
+    """A conflict is between people who could not know; of one journal's two words the later took the other's place."""
+    said = {operation.id: operation for operation in _said(played)}
+    records = played.world.records
+    views = [queries.read_case(records, case) for case in CASES]
+    more = [queries.read_resource(records, resource) for resource in VEHICLES]
+    for view in (*views, *more, queries.read_request(records, REQUEST)):
+        for one in view.fields if view is not None else ():
+            if one.field not in ("priority", "care_level", "patient.care_level", "engagement", "answer"):
+                continue
+            for earlier, later in permutations(
+                [(value.index, OperationId.parse(value.operation)) for value in one.values], 2
+            ):
+                if earlier[0] < later[0]:
+                    assert earlier[0] > said[later[1]].seen, one
+                assert not _in_own_past(said, later[1], earlier[1]), one
 
 
 @laws
