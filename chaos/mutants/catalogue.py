@@ -8,6 +8,7 @@ from chaos.mutants.elections import ELECTIONS
 from chaos.mutants.mutant import Mutant
 from chaos.mutants.node import NODE
 from chaos.mutants.replicating import REPLICATING
+from chaos.mutants.viewing import VIEWING
 
-MUTANTS: tuple[Mutant, ...] = (*ELECTIONS, *REPLICATING, *CHAPTERS, *NODE, *APART)
+MUTANTS: tuple[Mutant, ...] = (*ELECTIONS, *REPLICATING, *CHAPTERS, *NODE, *APART, *VIEWING)
 """In the order in which they are reported."""

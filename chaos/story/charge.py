@@ -18,6 +18,8 @@ BEATS_SECONDS: Final = 1.0
 """By then every zone has told the leading one which sites it hears: it does so with every beat."""
 ASKED_SECONDS: Final = 10.0
 """A site looks every second whether there is something to ask for."""
+HEARD_SECONDS: Final = 5.0
+"""By then no zone calls a site heard whose line is cut, however late it noticed."""
 
 
 async def takeover_and_return(night: Night) -> None:
@@ -33,7 +35,7 @@ async def takeover_and_return(night: Night) -> None:
     early = await lyon.does(TakeOver(NANTES, LYON, 1, "par erreur"), "takes over who is there")
     night.expect.equal("verdict on taking over who is heard", await lyon.verdict(early), "refused")
     night.expect.holds("and why", await lyon.reason(early), "is heard")
-    await night.cuts(nantes, silently=False)
+    await night.cuts(nantes)
     await _takes_over(night, lyon, TakeOver(NANTES, LYON, await _epoch(lyon, CASE), WHY))
     night.expect.equal("at Lyon the charge is", await _charge(lyon), (LYON, 2))
     status = await nantes.status()
@@ -84,19 +86,19 @@ async def chain_of_takeovers(night: Night) -> None:
     """Lyon answers for Nantes; then Lyon is cut off too, and Paris takes both; each gets its own back, and nobody
     answers twice.
 
-    The cables are cut without a word to anyone, so the zones may still hold the dead connections for living ones: each
-    take-over is forced, with its reason. That of Nantes by Paris ends by itself as soon as Nantes asks for it."""
+    The cables are cut without a word to anyone: no socket closes, and who says nothing is not heard all the same. The
+    take-over of Nantes by Paris ends by itself as soon as Nantes asks for it."""
     nantes, lyon, paris = night.samu(NANTES), night.samu(LYON), night.samu(PARIS)
     await nantes.takes_call(CASE, "P2", "Brûlure")
     await lyon.takes_call(LYONS_CASE, "P2", "Chute à ski")
     await night.everywhere("Nantes is in charge of its own", _charge, (NANTES, 1))
     await night.everywhere("Lyon is in charge of its own", _charge_of_lyons, (LYON, 1))
     await night.cuts(nantes)
-    await _takes_over(night, lyon, TakeOver(NANTES, LYON, await _epoch(lyon, CASE), WHY, forced=True))
+    await _takes_over(night, lyon, TakeOver(NANTES, LYON, await _epoch(lyon, CASE), WHY))
     await night.cuts(lyon)
     epoch = await _epoch(paris, CASE)
-    await _takes_over(night, paris, TakeOver(NANTES, PARIS, epoch, WHY, forced=True, automatic=True))
-    await _takes_over(night, paris, TakeOver(LYON, PARIS, await _epoch(paris, LYONS_CASE), WHY, forced=True))
+    await _takes_over(night, paris, TakeOver(NANTES, PARIS, epoch, WHY, automatic=True))
+    await _takes_over(night, paris, TakeOver(LYON, PARIS, await _epoch(paris, LYONS_CASE), WHY))
     raised = await paris.does(ChangePriority(CASE, "P1"), "in charge: P1")
     of_lyon = [
         await lyon.notes(CASE, "Avis du chirurgien"),
@@ -132,6 +134,9 @@ async def chain_of_takeovers(night: Night) -> None:
 
 async def _takes_over(night: Night, samu: Samu, command: TakeOver) -> None:
     act = await samu.does(command, f"takes over {command.owner}")
+    with trio.move_on_after(HEARD_SECONDS):
+        while "is heard" in await samu.reason(act):
+            act = await samu.does(command, f"takes over {command.owner}, asked again")
     night.say(f"{samu.name} takes over {command.owner}, epoch {command.epoch} → {command.epoch + 1}")
     night.expect.equal(
         f"verdict of the take-over of {command.owner} by {samu.name}", await samu.verdict(act), "applied"

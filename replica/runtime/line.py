@@ -20,6 +20,7 @@ from replica.runtime.connection import Connection, run_both
 from replica.runtime.dial import dial
 from replica.runtime.inbox import Inbox
 from replica.runtime.outside import REAL, Outside
+from replica.runtime.presence import LEVEL as PRESENCE_LEVEL
 from replica.wire import ZONE_TO_SITE, Identity, Joiner, decode, decode_effects, encode
 from replica.wire.envelope import StateRecords
 from replica.wire.feed import (
@@ -28,6 +29,7 @@ from replica.wire.feed import (
     EffectsMessage,
     FeedBeat,
     Follow,
+    Here,
     Hint,
     NoQuorum,
     ReadConfirmed,
@@ -152,7 +154,7 @@ class Line:
     async def _try(self, zone: ZonePeer) -> Tried:
         """Follow one zone until that ends."""
         try:
-            connection, _ = await dial(
+            connection, met = await dial(
                 self._me,
                 zone.address,
                 zones=self._zones,
@@ -166,7 +168,7 @@ class Line:
             self._log.warning("zone-refused", zone=zone.name, reason=str(problem))
             return Tried.OTHERWISE
         self._heard_ms = self._quorum_ms = now_ms()
-        progress = _Progress()
+        progress = _Progress(speaks=met.levels[1] >= PRESENCE_LEVEL)
         self._tried = connection
         try:
             async with trio.open_nursery() as nursery:
@@ -207,6 +209,7 @@ class Line:
                     case FeedBeat():
                         self._quorum_ms = now_ms()
                         self._up(connection, zone, progress)
+                        self._say_here(connection, progress)
                         self._site.event(events.Heard(now_ms(), message.term, message.commit, message.leader_ms))
                     case NoQuorum():
                         if now_ms() - self._quorum_ms > LEAVE_AFTER_NO_QUORUM_MS:
@@ -247,6 +250,12 @@ class Line:
             self._log.info("line-up", zone=zone.name)
             self._site.event(events.LineUp(now_ms(), zone.number))
 
+    def _say_here(self, connection: Connection, progress: _Progress) -> None:
+        """Let the zone hear that this site hears it; a few times within the time after which it would not."""
+        if progress.speaks and now_ms() >= progress.speaks_at_ms:
+            progress.speaks_at_ms = now_ms() + self._config.timing.cut_off_after_ms // 5
+            connection.post(encode(Here(self._site.followed_to()[0])))
+
     async def _watch_silence(self, connection: Connection, zone: ZonePeer, progress: _Progress) -> None:
         """Give a connection up that says nothing: a cut line closes no sockets."""
         silent_ms = self._config.timing.line_silent_ms
@@ -263,11 +272,14 @@ class Line:
 
 
 class _Progress:
-    """How far one connection came: whether it was worked with, and whether it ended by silence."""
+    """How far one connection came: whether it was worked with, and whether it ended by silence. `speaks`: the zone
+    wants to hear every so often that it is heard."""
 
-    def __init__(self) -> None:
+    def __init__(self, speaks: bool) -> None:
         self.up = False
         self.silent = False
+        self.speaks = speaks
+        self.speaks_at_ms = 0
 
 
 class _Asked:

@@ -53,7 +53,7 @@ from replica.runtime.state import State
 from replica.runtime.writeback import WriteBack
 from replica.storage import LogStore, Store
 from replica.wire import FROM_SITE, Identity, Peer, decode, encode
-from replica.wire.feed import Behind, ConfirmRead, Follow, Hint, ReadConfirmed, Submit, ZoneAt, Zones
+from replica.wire.feed import Behind, ConfirmRead, Follow, Here, Hint, ReadConfirmed, Submit, ZoneAt, Zones
 from replica.wire.handshake import NOT_A_MEMBER
 from replica.wire.limits import MAX_SITES
 from replica.wire.operation_codec import batch, decode_batch, decode_operation, encode_effects
@@ -125,7 +125,7 @@ class ZoneNode:
         self._unload_again_ms = 0
         self._stood = trio.Event()
         self._sites: set[Connection] = set()
-        self.presence = Presence()
+        self.presence = Presence(config.timing.cut_off_after_ms)
         self.digests = Digests(self.state.index, queries.digest(self.state))
         self.directory = Directory.of(config.zones)
         self._known: tuple[object, ...] = ()
@@ -247,7 +247,7 @@ class ZoneNode:
         self.log.info("site-follows", site=peer.node_id, index=follow.index)
         connection.post(encode(self._zones()))
         self._sites.add(connection)
-        self.presence.came(connection, peer.node_id)
+        self.presence.came(connection, peer.node_id, now_ms(), peer.levels[1] >= PRESENCE_LEVEL)
         inbox = Inbox[FromReceiver]()
         try:
             async with trio.open_nursery() as nursery:
@@ -261,6 +261,7 @@ class ZoneNode:
             self.presence.went(connection)
 
     def _take(self, frames: Sequence[bytes], connection: Connection, inbox: Inbox[FromReceiver]) -> None:
+        self.presence.spoke(connection, now_ms())
         for payload in frames:
             message = decode(payload, FROM_SITE)
             match message:
@@ -270,6 +271,8 @@ class ZoneNode:
                     self._confirm_for(connection, message.number)
                 case Follow():
                     raise RemoteProtocolError("a site says only once where it stands")
+                case Here():
+                    pass  # that it speaks is all it says
                 case _:
                     inbox.put(message)
 
@@ -306,7 +309,7 @@ class ZoneNode:
     def _tell_sites(self) -> None:
         leader = self.standing.leader
         if leader not in (NOBODY, self.number) and queries.feature_level(self.state) >= PRESENCE_LEVEL:
-            self.links.tell_sites(leader, self.presence.here[:MAX_SITES])
+            self.links.tell_sites(leader, self.presence.here(now_ms())[:MAX_SITES])
 
     async def end_take_overs(self) -> None:
         """See charges.py."""
@@ -371,7 +374,7 @@ class ZoneNode:
             token = self.requests.token()
             self._proposed[token] = taken
             level = queries.feature_level(self.state)
-            heard = self.presence.heard([one.operation for one in taken])
+            heard = self.presence.heard([one.operation for one in taken], now)
             data = batch(wall_ms(), level, [one.encoded for one in taken], spoken_by_all(self._spoken), heard)
             self.raft.step(raft_events.Propose(now, token, data))
 

@@ -60,7 +60,13 @@ FROM_ZONE: Final[tuple[type[ZoneMessage], ...]] = (
     snapshot.SnapshotDone,
     snapshot.StillHere,
 )
-FROM_SITE: Final[tuple[type[SiteMessage], ...]] = (feed.Follow, feed.Submit, feed.ConfirmRead, *snapshot.FROM_RECEIVER)
+FROM_SITE: Final[tuple[type[SiteMessage], ...]] = (
+    feed.Follow,
+    feed.Submit,
+    feed.ConfirmRead,
+    feed.Here,
+    *snapshot.FROM_RECEIVER,
+)
 FROM_CLIENT: Final[tuple[type[client.ClientRequest], ...]] = (
     client.SubmitCommand,
     client.SubmitMessage,

@@ -168,6 +168,13 @@ class ConfirmRead(Struct, frozen=True, array_like=True, tag="confirm-read"):
     number: Count
 
 
+class Here(Struct, frozen=True, array_like=True, tag="here"):
+    """Site to zone, every so often, from feature level 3 on: I still hear you. A zone that hears nothing of a site for
+    `cut_off_after_ms` does not call it heard, whatever its socket says."""
+
+    index: Count
+
+
 class ReadConfirmed(Struct, frozen=True, array_like=True, tag="read-confirmed"):
     """Zone to site: a state as of `index` or later answers it. Or why not, in `refusal`; `retry_after_ms` above 0 where
     too much waits."""
@@ -178,7 +185,7 @@ class ReadConfirmed(Struct, frozen=True, array_like=True, tag="read-confirmed"):
     retry_after_ms: Count = 0
 
 
-SiteMessage: TypeAlias = Follow | Submit | ConfirmRead
+SiteMessage: TypeAlias = Follow | Submit | ConfirmRead | Here
 """What a site may send a zone."""
 ZoneToSiteMessage: TypeAlias = (
     FeedBeat | NoQuorum | EffectsMessage | StateBegin | StateChunk | StateEnd | Behind | Hint | Zones | ReadConfirmed

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from replica.cases import keys, queries
 from replica.cases.commands import AddNote, TakeOver
@@ -233,3 +234,22 @@ def test_a_view_made_ready_little_by_little_is_the_view() -> None:
     other.core._view.invalidate()
     other.core.prepare_view(3)
     assert dict(other.core.view().scan(b"")) == whole
+
+
+def test_what_comes_to_nothing_takes_with_it_what_was_built_on_it() -> None:
+    """A case that a site opened here, and that the log did not open after all: the note on it is not left behind in the
+    air, though no record of the case changed below."""
+    solo = Solo().connected()
+    solo.cut()
+    solo.issue(report(f"{A}.x"))
+    solo.issue(AddNote(f"{A}.x", "n", "on a case that will not be"))
+    solo.journalled()
+    assert queries.read_case(solo.core.view(), f"{A}.x") is not None
+    solo.line_up()
+    effects = solo.take(solo.sent()[-2])
+    counted = tuple(change for change in effects.changes if change[0][:1] in (keys.SITES, keys.STREAMS))
+    solo.feed(replace(effects, changes=counted))
+    view = dict(solo.core.view().scan(b""))
+    anew = dict(WorkingView(solo.base).records(solo.core._ledger.undecided()).scan(b""))
+    assert {key for key in view if key[:1] in b"Ccv"} == {key for key in anew if key[:1] in b"Ccv"}
+    assert queries.read_case(solo.core.view(), f"{A}.x") is None

@@ -28,19 +28,31 @@ def operation(payload: TakeOver | HandBack) -> Operation:
 
 def test_an_entry_names_the_sites_that_any_zone_hears_where_something_is_taken_over() -> None:
     """And no other entry does: it would be paid for by every one of them."""
-    presence = Presence()
-    presence.came("line 1", "b")
-    presence.came("line 2", "b")
+    presence = Presence(silent_ms=1500)
+    presence.came("line 1", "b", 0)
+    presence.came("line 2", "b", 0)
     presence.told(2, ["c", "a"])
     presence.told(3, ["a"])
     taking = [operation(TakeOver("x", "y", 1, ""))]
-    assert presence.heard(taking) == ("a", "b", "c")
-    assert presence.heard([operation(HandBack("x", ""))]) == ()
+    assert presence.heard(taking, 1) == ("a", "b", "c")
+    assert presence.heard([operation(HandBack("x", ""))], 1) == ()
     presence.went("line 1")
-    assert presence.here == ("b",)
+    assert presence.here(1) == ("b",)
     presence.went("line 2")
     presence.lost(2)
-    assert presence.heard(taking) == ("a",)
+    assert presence.heard(taking, 1) == ("a",)
+
+
+def test_a_line_that_says_nothing_is_none_whatever_its_socket_says() -> None:
+    """A black hole closes nothing. A site of an older release says nothing anyway, and is heard while its line is up."""
+    presence = Presence(silent_ms=1500)
+    presence.came("line 1", "b", 0)
+    presence.came("line 2", "old", 0, speaks=False)
+    presence.spoke("line 1", 1000)
+    assert presence.here(2500) == ("b", "old")
+    assert presence.here(2501) == ("old",)
+    presence.spoke("line 1", 3000)
+    assert presence.here(3000) == ("b", "old")
 
 
 def charge(node: replica.Site) -> ChargeStateView:

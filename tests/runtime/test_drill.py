@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
 
 import replica
 from replica.cases.commands import AddNote, ChangePriority, TransferCase
+from replica.cases.verdicts import Effects
 from replica.errors import NotAvailable, NotPermitted
+from replica.offline.events import Mode
 from replica.runtime.client import open_client
+from replica.runtime.drill import Drills
 from tests.runtime.nodes import CASE, CASE_ID, Plan, cluster, until
 
-pytestmark = pytest.mark.processes
 
-
+@pytest.mark.processes
 async def test_in_a_drill_a_site_does_what_it_would_do_cut_off(tmp_path: Path) -> None:
     """Journal, authority, view and every read; the zone goes on meanwhile, and nobody here sees it before the end."""
     async with cluster(Plan(tmp_path)) as (zones, site), open_client(site.address) as operator:
@@ -48,6 +51,7 @@ async def test_in_a_drill_a_site_does_what_it_would_do_cut_off(tmp_path: Path) -
         assert any("from a zone" in one.value.value for one in view.elements)
 
 
+@pytest.mark.processes
 async def test_a_drill_ends_by_itself(tmp_path: Path) -> None:
     """After its time, whoever began it has gone home; and its report is there afterwards."""
     async with cluster(Plan(tmp_path)) as (_, site), open_client(site.address) as operator:
@@ -62,6 +66,7 @@ async def test_a_drill_ends_by_itself(tmp_path: Path) -> None:
         assert report["lasted_ms"] >= 300
 
 
+@pytest.mark.processes
 async def test_a_drill_that_meets_a_real_cut_ends_as_that(tmp_path: Path) -> None:
     """The zone goes away meanwhile: when the drill is over the site is cut off in earnest, and loses nothing by it."""
     plan = Plan(tmp_path)
@@ -83,6 +88,7 @@ async def test_a_drill_that_meets_a_real_cut_ends_as_that(tmp_path: Path) -> Non
         assert sum("in the drill" in one.value.value for one in view.elements) == 1
 
 
+@pytest.mark.processes
 async def test_a_zone_has_no_line_to_be_cut(tmp_path: Path) -> None:
     """And a site that is cut off already needs no drill."""
     plan = Plan(tmp_path)
@@ -92,3 +98,22 @@ async def test_a_zone_has_no_line_to_be_cut(tmp_path: Path) -> None:
     async with replica.open_site(plan.site()) as site, open_client(site.address) as operator:
         with pytest.raises(NotPermitted, match="sound line"):
             await operator.drill(1000)
+
+
+async def test_what_was_held_back_is_put_in_place_in_order() -> None:
+    """At the end, at once and before anything else: nothing is asked for a second time."""
+    arrived: list[int] = []
+    core = SimpleNamespace(mode=Mode.CONNECTED, drill=False)
+    site = SimpleNamespace(
+        desk=SimpleNamespace(core=core, step=lambda event: None),
+        line=SimpleNamespace(zone_number=1),
+        log=SimpleNamespace(warning=lambda *told, **more: None),
+        arrived=lambda effects: arrived.append(effects.index),
+    )
+    drills = Drills(site)
+    drills.begin(1000, "", "")
+    assert core.drill
+    assert all(drills.holds_back(Effects(index, 1, 0, (), ())) for index in (7, 8, 9))
+    assert drills.position() == (9, 1)
+    drills.end("enough")
+    assert (arrived, core.drill, drills.position()) == ([7, 8, 9], False, None)

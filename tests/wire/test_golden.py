@@ -116,6 +116,7 @@ MESSAGES: tuple[Any, ...] = (
     feed.SitesHeard(("site-44", "site-69")),
     feed.Zones((feed.ZoneAt(1, "zone-a", "10.0.0.1:7001", True), feed.ZoneAt(4, "zone-d", "10.0.0.4:7001")), 2),
     feed.ConfirmRead(7),
+    feed.Here(1000),
     feed.ReadConfirmed(7, 1000, "no leader", 100),
     snapshot.StateNeeded(1001),
     snapshot.StateAsk(900, 7),
