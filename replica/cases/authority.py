@@ -69,6 +69,10 @@ def reach(draft: Draft, head: Head) -> Reach:
     delegation = head.charge
     if delegation is not None and _stands(draft, charge, delegation):
         return Reach(samu, delegation.holder, delegation.epoch, delegation.raised)
+    turns = draft.load(keys.charge_turns(samu), CHARGE_TURNS) or NO_TURNS
+    if turns.taken_epoch and head.opened_by == samu and head.opened.index > charge.taken_index:
+        # Its own since it was opened, and not given back with the rest: from level 3 on that stays so afterwards.
+        return Reach(samu, samu)
     taken = charge.raised if charge.holder != samu else None
     if taken is not None and head.opened_by == samu and head.opened.index > taken.index:
         return Reach(samu, samu)

@@ -295,7 +295,10 @@ def _organisation(act: Act, target: Target, fact: Fact) -> None:
     else a stranger would make himself its owner by describing it."""
     if _may_adopt(act, target, fact.value):
         write(act, target, RESOURCE["organisation"], "", fact.value, fact.at_ms)
-        change_head(act, target, owner=fact.value)
+        # Under the first levels whoever said it was the owner, also where another value holds by the clock.
+        is_first = act.rules.level < 3
+        owner = fact.value if is_first else slot_of(act, target, RESOURCE["organisation"]).siblings[0].value
+        change_head(act, target, owner=owner)
     else:
         propose(act, target, RESOURCE["organisation"], "", fact.value, Rule.LATEST.value)
 

@@ -8,10 +8,35 @@ from hypothesis import strategies as st
 from replica.cases import queries
 from replica.cases.authority import PermissionKind, charge_of, permitted
 from replica.cases.charge_reading import charge_state, charge_states, held_by, take_overs
-from replica.cases.commands import AskHandBack, ChangePriority, EndTakeOver, HandBack, RaiseLevel, TakeOver
+from replica.cases.commands import (
+    AskHandBack,
+    ChangePriority,
+    CloseCase,
+    EndTakeOver,
+    Fact,
+    HandBack,
+    RaiseLevel,
+    ReopenCase,
+    TakeOver,
+)
 from replica.cases.draft import drafted
 from replica.cases.levels import HIGHEST_LEVEL
-from tests.cases.world import APPLIED, FIRE, MERGED, REFUSED, A, B, C, Site, World, creation, three_sites
+from tests.cases.world import (
+    APPLIED,
+    FIRE,
+    MERGED,
+    REFUSED,
+    A,
+    B,
+    C,
+    Site,
+    World,
+    about,
+    creation,
+    three_sites,
+    values,
+    vehicle,
+)
 
 
 def at_level_3() -> tuple[World, Site, Site, Site]:
@@ -266,6 +291,21 @@ def test_terms_stand_for_as_long_as_the_charge_is_away(steps: list[tuple[str, st
         world.check()
 
 
+def test_what_was_opened_under_a_take_over_stays_its_own_when_the_rest_comes_home() -> None:
+    """Found by the naive model: A, cut off, opened c9 while B was in charge, and could close it; when B had given
+    everything back, A's closing of its own case counted as a stranger's until A had seen that."""
+    _, a, b, _ = at_level_3()
+    b.do(TakeOver(A, B, 1, "cut off"))
+    a.cut()
+    a.do(creation("c9", A))
+    assert a.do(ChangePriority("c9", "P1")).kind is APPLIED
+    b.do(HandBack(A, "they will be back", now=True))
+    assert a.do(ChangePriority("c9", "P0")).kind is APPLIED
+    a.do(creation("c10", A))
+    assert a.do(CloseCase("c10")).kind is APPLIED
+    assert a.do(ChangePriority("c1", "P1")).kind is MERGED, "what was B's is A's again once it has seen that"
+
+
 def test_turns_that_stand_in_one_entry_are_told_apart() -> None:
     """Found by the world of sites (seed 58): one case taken, then everything handed back, agreed in one entry. By the
     entry's index neither is older, and the case stayed away."""
@@ -286,3 +326,26 @@ def test_a_take_over_by_its_own_samu_brings_it_home() -> None:
     world.heard = (A,)
     assert a.do(TakeOver(A, A, 2, "we are here")).kind is APPLIED
     assert holder(world) == A
+
+
+# ---- what level 3 mended besides
+
+
+def test_who_holds_by_the_clock_owns_the_vehicle() -> None:
+    """Found by the naive model: A gave the vehicle to the fire service; C, apart and with an older clock, said that it
+    is B's. The fire service holds, and under the first levels B owned it all the same."""
+    world, a, _, c = at_level_3()
+    a.do(vehicle("r1", A))
+    c.cut()
+    c.clock_ms = -60_000
+    a.do(about("r1", "", Fact("organisation", FIRE), sender=A))
+    c.do(about("r1", "", Fact("organisation", B), sender=A))
+    shown = world.resource()
+    assert (values(shown, "organisation"), shown.owner) == ([FIRE], FIRE)
+
+
+def test_opening_again_what_is_open_is_a_strangers_word_too() -> None:
+    """Found by the world of sites: nothing was to be done, and a stranger was told "applied"."""
+    _, a, b, _ = at_level_3()
+    assert b.do(ReopenCase("c1")).kind is MERGED
+    assert a.do(ReopenCase("c1")).kind is APPLIED
