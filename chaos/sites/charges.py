@@ -50,9 +50,10 @@ class Charges:
     def __init__(self) -> None:
         self._of: dict[str, Samu] = {}
 
-    def turn(self, samu: str, turn: Turn) -> None:
+    def turn(self, samu: str, turn: Turn, *, told_apart: bool = True) -> None:
+        """`told_apart`: the state tells it from another one in the same entry."""
         known = self._of.setdefault(samu, Samu())
-        known.muddled = known.muddled or any(one.index == turn.index for one in known.turns)
+        known.muddled = known.muddled or (not told_apart and any(one.index == turn.index for one in known.turns))
         known.turns.append(turn)
         whole = turn.holder if turn.cases is None else self.holder(samu)
         known.holders.append((turn.index, whole))

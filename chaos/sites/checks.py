@@ -19,7 +19,8 @@ from chaos.sites.severity import SCALES, Said, Severities, said_in
 from replica.cases.act import CLOCK_AHEAD_MS
 from replica.cases.commands import AddNote, DecideConflict, Opening, Report
 from replica.cases.draft import Draft
-from replica.cases.operations import Operation, OperationId
+from replica.cases.levels import HIGHEST_LEVEL
+from replica.cases.operations import Batch, Operation, OperationId
 from replica.cases.verdicts import Effects, Verdict, VerdictKind
 from replica.offline.lives import is_drain
 from replica.storage import JournalAppend, JournalTrim, LogSave
@@ -34,6 +35,7 @@ REFUSALS = {
     "has not asked": "hand-back that was not asked for",
 }
 """A part of a reason → what it means."""
+NO_BATCH = Batch(0, HIGHEST_LEVEL, ())
 NOT_DONE = (VerdictKind.REFUSED, VerdictKind.DUPLICATE)
 
 
@@ -177,7 +179,8 @@ class SiteChecks(Checks):
             data = self._data.pop((effects.index, effects.term), b"")
             assert process.running is not None, "an entry at a node that is not up"
             state = process.running.node.state
-            self.agreed(effects, decode_batch(data).operations if effects.decided or effects.held else (), state)
+            batch = decode_batch(data) if effects.decided or effects.held else NO_BATCH
+            self.agreed(effects, batch.operations, state, batch.level)
 
     def _once(self, effects: Effects) -> None:
         for one in effects.decided:
@@ -186,8 +189,10 @@ class SiteChecks(Checks):
                 raise violated("NothingAppliedTwice", f"{one.id} is decided again", before[0], effects.index)
         super()._once(effects)
 
-    def agreed(self, effects: Effects, operations: Sequence[Operation], state: Any) -> None:
-        """An entry that nobody has applied before: what it held, and the state behind it."""
+    def agreed(self, effects: Effects, operations: Sequence[Operation], state: Any, level: int = HIGHEST_LEVEL) -> None:
+        """An entry that nobody has applied before: what it held, and the state behind it. `level`: whose rules it was
+        applied by."""
+        self.in_charge.level = level
         if len(operations) != len(effects.decided) + len(effects.held):
             counts = f"{len(operations)} operations, {len(effects.decided)} verdicts, {len(effects.held)} held"
             raise violated("EveryOperationHasOneVerdict", f"entry {effects.index} does not add up", counts)

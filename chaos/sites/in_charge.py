@@ -25,11 +25,14 @@ from replica.cases.commands import (
     TransferCase,
 )
 from replica.cases.draft import Draft
+from replica.cases.levels import HIGHEST_LEVEL
 from replica.cases.operations import Operation
 from replica.cases.state import HEAD
 from replica.cases.verdicts import Effects, Verdict, VerdictKind
 from replica.offline.lives import is_drain
 
+TURNS_LEVEL = 3
+"""From this feature level on several turns in one entry are told apart."""
 TURNS = (TakeOver, HandBack, EndTakeOver)
 
 
@@ -39,6 +42,8 @@ class InCharge:
     def __init__(self, issued: dict[str, Issued], counts: Counter[str]) -> None:
         self._issued = issued
         self._counts = counts
+        self.level = HIGHEST_LEVEL
+        """By whose rules the present entry is applied."""
         self.charges = Charges()
         self.opened: dict[tuple[str, str], Opened] = {}
         """(kind, id) → how it stands in the state."""
@@ -48,8 +53,9 @@ class InCharge:
     def decided(self, operation: Operation, verdict: Verdict, issued: Issued, moved: set[tuple[str, str]]) -> None:
         """A person's act has its verdict. `moved`: what changed hands earlier in this entry, and is left alone."""
         payload = operation.payload
-        # To reopen what is open is no act.
-        if verdict.kind is VerdictKind.APPLIED and not isinstance(payload, Report | ReopenCase):
+        # Under the first levels to reopen what is open was plain, whoever did it.
+        said = Report if self.level >= TURNS_LEVEL else Report | ReopenCase
+        if verdict.kind is VerdictKind.APPLIED and not isinstance(payload, said):
             subject = subject_of(payload)
             if subject is not None and subject not in moved:
                 self._plainly(operation, issued, subject)
@@ -69,14 +75,14 @@ class InCharge:
                 told = f"for epoch {payload.epoch}", f"it is {self.charges.epoch(samu)}"
                 raise violated("AuthorityIsOne", f"a take-over of {samu} was agreed", *told)
             cases = payload.cases or None
-            self.charges.turn(samu, Turn(index, name, site, payload.by, cases, payload.until_ms))
+            self._turned(samu, Turn(index, name, site, payload.by, cases, payload.until_ms))
         elif isinstance(payload, HandBack):
             holders = {self.charges.holder(samu)}
             if payload.cases:
                 holders = {self.charges.of(case, self.opened["case", case])[0] for case in payload.cases}
             if holders != {site}:
                 raise violated("AuthorityIsOne", f"{site} handed {samu} back, in the hands of", holders, operation)
-            self.charges.turn(samu, Turn(index, name, site, samu, payload.cases or None))
+            self._turned(samu, Turn(index, name, site, samu, payload.cases or None))
         else:
             self._ends(effects, payload, name)
 
@@ -89,7 +95,10 @@ class InCharge:
         if turn.cases is not None:
             taken = [case for case in turn.cases if self.charges.of(case, self.opened["case", case])[1] is turn]
             cases = tuple(taken)
-        self.charges.turn(payload.owner, Turn(effects.index, name, turn.holder, payload.owner, cases))
+        self._turned(payload.owner, Turn(effects.index, name, turn.holder, payload.owner, cases))
+
+    def _turned(self, samu: str, turn: Turn) -> None:
+        self.charges.turn(samu, turn, told_apart=self.level >= TURNS_LEVEL)
 
     def _plainly(self, operation: Operation, issued: Issued, subject: tuple[str, str]) -> None:
         """It was applied as of somebody in charge: that must be so, and its author must have known it."""

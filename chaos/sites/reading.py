@@ -20,8 +20,8 @@ from replica.offline.freshness import Freshness
 SLACK_S = 0.35
 """What was on the wire when a line was cut still arrives, and a heartbeat is heard; then a timer has to ring."""
 
-LEADERLESS_MS = 30_000
-"""A zone that tells of a new leader may still go by the old one's last time: as old as the time without a leader."""
+ABOUT_MS = 1_000
+"""How far what a node says of the zones' time may be from it: a heartbeat's way here, and some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +166,7 @@ class Reading:
         if fresh.index != truth.index:
             raise violated("FreshnessIsTrue", f"{where} as of another index", fresh.index, truth.index)
         self._undecided(fresh)
-        if not self._host.is_zone:  # a zone's own desk is asleep until somebody writes there
-            self._mode(fresh, truth)
+        self._mode(fresh, truth)
         self._authority(fresh)
         if fresh.fenced and not truth.ever_cloned:
             raise violated("FreshnessIsTrue", f"{where} as fenced, and nobody else was ever of its name")
@@ -204,7 +203,7 @@ class Reading:
                 raise violated("FreshnessIsTrue", said, f"nothing can have come to it for {apart_s:.3f} s")
         if fresh.unconfirmed_since_ms and truth.clocks_sound and age_s is not None:
             right_ms = NOON_MS + (truth.now_s - age_s) * 1000
-            if abs(fresh.unconfirmed_since_ms - right_ms) > LEADERLESS_MS:
+            if abs(fresh.unconfirmed_since_ms - right_ms) > ABOUT_MS:
                 raise violated("FreshnessIsTrue", f"{said}, unconfirmed since {fresh.unconfirmed_since_ms}", right_ms)
 
     def _authority(self, fresh: Freshness) -> None:

@@ -263,9 +263,8 @@ class SitesWorld(World):
         text = f"{person.name} after the storm {self.acts}."
         command = AddNote(self.cases[0], f"{person.host.site}.medicalNote.{self.acts}", text)
         await person.hand_in(Wanted(command, self.cases[0], text))
-        return max(self.checks.entries) > before and any(
-            at > before for at in self.checks.notes[self.cases[0]].values()
-        )
+        notes = self.checks.notes.get(self.cases[0], {})
+        return any(at > before for at in notes.values())
 
     async def _calm(self) -> None:
         self.trace.add("world", "heals")
