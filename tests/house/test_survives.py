@@ -12,13 +12,18 @@ import pytest
 
 from chaos.__main__ import COMMANDS, parser_for
 from chaos.nodes import report as nodes
+from chaos.sites import report as sites
 from chaos.world import report as world
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "survives.md"
-LINES = (*(f"C{number}" for number in range(1, 22)), *(f"D{number}" for number in range(1, 11)))
-FAULTS = {"core": set(world.EXPECTED_FAULTS), "node": set(nodes.EXPECTED_FAULTS)}
-LABELS = {"core", "node", "scenarios", "tests", "command", "note", "missing", "result"}
+LINES = tuple(f"{group}{number}" for group, last in (("C", 21), ("D", 10), ("O", 17)) for number in range(1, last + 1))
+FAULTS = {
+    "core": set(world.EXPECTED_FAULTS),
+    "node": set(nodes.EXPECTED_FAULTS),
+    "sites": set(sites.EXPECTED_FAULTS),
+}
+LABELS = {"core", "node", "sites", "scenarios", "tests", "command", "note", "missing", "result"}
 RESULTS = {"tested": "tests", "by command": "command", "in part": "missing"}
 """How a result begins → what there must be in the entry."""
 
