@@ -74,7 +74,7 @@ class Ledger:
         mended = lives.mend(self._base, self._site, found, damaged)
         runs = runs_found(self._site, found, mended)
         self._drained = lives.drains_in(runs, self._base, self._site)
-        for run in runs:
+        for run in self._in_order(runs):
             self._leave_to_drain(run)
             self.journal.open(run)
             stream = lives.stream_of(self._base, self._site, run.incarnation)
@@ -83,6 +83,17 @@ class Ledger:
                 self.flushed.opened(run.incarnation, stream.last)
         self.let_go()
         return [operation.id for operation in mended if self.reword(operation)]
+
+    def _in_order(self, runs: Sequence[Run]) -> list[Run]:
+        """Lives in the order of openings, and each drain behind the life that it drains."""
+        names = list(self._counted)
+        sources = {lives.drain_incarnation(source, at): source for source, at in self._drained.items()}
+
+        def place(run: Run) -> tuple[int, bool]:
+            source = sources.get(run.incarnation, run.incarnation)
+            return (names.index(source) if source in names else len(names)), source != run.incarnation
+
+        return sorted(runs, key=place)
 
     def _leave_to_drain(self, run: Run) -> None:
         """A drain was journalled in one write with every record it drains: those are in it, or decided already."""
@@ -292,7 +303,10 @@ class Ledger:
         self._hold()
         drained = lives.relabelled(self._site, closed, run.incarnation, closed_at)
         self._drained[run.incarnation] = closed_at
-        self.journal.open(Run(drained[0].id.incarnation, drained)).durable = -1
+        # What later lives did builds upon it: it goes before them.
+        order = list(self.counted)
+        later = order[order.index(run.incarnation) + 1 :] if run.incarnation in order else []
+        self.journal.open(Run(drained[0].id.incarnation, drained), later).durable = -1
         self._counted[drained[0].id.incarnation] = drained[-1].id.seq
         self.writing.add(drained)
         if durable > closed_at:
