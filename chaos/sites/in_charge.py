@@ -47,8 +47,8 @@ class InCharge:
         self.charges = Charges()
         self.opened: dict[tuple[str, str], Opened] = {}
         """(kind, id) → how it stands in the state."""
-        self._holders: dict[tuple[str, str, str, int], str] = {}
-        """(kind, id, its Samu, epoch) → who has decided there plainly."""
+        self._holders: dict[tuple[str, str, int, int], str] = {}
+        """(kind, id, since when it is its owner's, epoch) → who has decided there plainly."""
 
     def decided(self, operation: Operation, verdict: Verdict, issued: Issued, moved: set[tuple[str, str]]) -> None:
         """A person's act has its verdict. `moved`: what changed hands earlier in this entry, and is left alone."""
@@ -119,7 +119,7 @@ class InCharge:
                 text = f"{issued.name} decided on {subject[1]} plainly, not knowing whose it was"
                 raise violated("AuthorityIsOne", text, f"turned at {turn.index}", f"seen {issued.seen}")
         epoch = self.charges.epoch(opened.owner)
-        first = self._holders.setdefault((*subject, opened.owner, epoch), site)
+        first = self._holders.setdefault((*subject, opened.owned_since, epoch), site)
         if first != site:
             raise violated("AuthorityIsOne", f"two decide on {subject[1]} in epoch {epoch}", first, site)
 

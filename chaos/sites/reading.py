@@ -20,8 +20,8 @@ from replica.offline.freshness import Freshness
 SLACK_S = 0.35
 """What was on the wire when a line was cut still arrives, and a heartbeat is heard; then a timer has to ring."""
 
-ABOUT_MS = 1_000
-"""How far what a node says of the zones' time may be from it: a heartbeat's way here, and some."""
+ABOUT_MS = 3_000
+"""How far what a node says of the zones' time may be from it: as old as a heartbeat may be when it comes."""
 
 
 @dataclass(frozen=True, slots=True)
