@@ -57,6 +57,7 @@ __all__ = [
     "ResourceView",
     "changed_subjects",
     "charge_changes",
+    "conflicts_in",
     "current",
     "digest",
     "digests",
@@ -168,6 +169,14 @@ def _conflict(draft: Draft, entry: ConflictRecord, head: Head, applied_index: in
     slot = slot_at(draft, target, entry.field, entry.key)
     values = tuple(value_view(held, applied_index) for held in slot.siblings)
     return ConflictView(entry.kind, entry.id, entry.field, values, head.owner, entry.since, entry.since_ms, entry.key)
+
+
+def conflicts_in(effects: Effects) -> tuple[tuple[str, str, str, str], ...]:
+    """The conflicts that an entry opened, as (kind, id, field, key), in order of their keys."""
+    found = (
+        CONFLICT.decode(value) for key, value in effects.changes if key[:1] == keys.CONFLICTS and value is not None
+    )
+    return tuple((one.kind, one.id, one.field, one.key) for one in found)
 
 
 def changed_subjects(records: Records, effects: Effects) -> tuple[tuple[str, str], ...]:

@@ -56,12 +56,14 @@ class Handed:
 @dataclass(frozen=True, slots=True)
 class Change:
     """One entry of the agreed log, as those who follow it see it: the verdicts it brought, and the subjects it changed,
-    each as (kind, id), kind being "case", "resource" or "request"."""
+    each as (kind, id), kind being "case", "resource" or "request". `conflicts`: those it opened or left open with other
+    values, as (kind, id, field, key): what waits for a person now."""
 
     index: int
     time_ms: int
     decided: tuple[Decided, ...]
     subjects: tuple[tuple[str, str], ...]
+    conflicts: tuple[tuple[str, str, str, str], ...] = ()
 
 
 class Changes:
@@ -296,7 +298,7 @@ class Service:
 
     def change(self, effects: Effects) -> Change:
         subjects = queries.changed_subjects(self._records(), effects)
-        return Change(effects.index, effects.time_ms, effects.decided, subjects)
+        return Change(effects.index, effects.time_ms, effects.decided, subjects, queries.conflicts_in(effects))
 
     def arrived(self, effects: Effects) -> None:
         """The effects of the next entry are in the state."""

@@ -110,6 +110,7 @@ class SiteNode:
         self.acts = Acts(config.site.name, self.state)
         self.drills = Drills(self)
         self._flush_now = trio.Event()
+        self._replay_from: tuple[int, int] | None = None
         self._recalls: list[tuple[tuple[bytes, int], ...]] = []
         """What is to be looked for in what the store remembers; only the last question still matters."""
         self._forgot_ms = now_ms()
@@ -384,6 +385,21 @@ class SiteNode:
     def _moded(self, mode: events.Mode) -> None:
         if mode is events.Mode.CUT_OFF:
             self._flush_now.set()
+        self._replay_from = (self.desk.core.undecided, now_ms()) if mode is events.Mode.REPLAYING else None
+
+    @property
+    def replay(self) -> dict[str, Any] | None:
+        """How far a replay is, and how long it may still take; None while there is none."""
+        if self._replay_from is None:
+            return None
+        (first, since_ms), left = self._replay_from, self.desk.core.undecided
+        per_s = (first - left) * 1000 / max(1, now_ms() - since_ms)
+        return {
+            "first": first,
+            "left": left,
+            "per_s": round(per_s),
+            "left_s": round(left / per_s, 1) if per_s else None,
+        }
 
     async def flush_for_ever(self) -> None:
         """Write the local copy back every so often, and at once when the line is cut: what was kept here of a case that

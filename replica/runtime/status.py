@@ -87,6 +87,7 @@ def site_status(node: SiteNode) -> dict[str, Any]:
         "authority": fresh.authority,
         "epoch": fresh.epoch,
         "undecided": fresh.undecided,
+        "replay": node.replay,
         "clock_unsure": fresh.clock_unsure,
         "restored": fresh.restored,
         "fenced": fresh.fenced,

@@ -106,8 +106,14 @@ async def test_a_conflict_is_listed_shown_and_decided(tmp_path: Path) -> None:
         await operator.drill(60_000)
         await site.submit(ChangePriority(CASE_ID, "P1"), author="Dr Martin")
         await zones[0].submit(ChangePriority(CASE_ID, "P0"), author="Dr Durand", budget_ms=5000)
+        since = site.freshness().index
         await operator.drill(0)
         await until(lambda: bool(site.conflicts().value))
+        with trio.fail_after(10):
+            async for change in site.changes(since):
+                if change.conflicts:
+                    break
+        assert change.conflicts == (("case", CASE_ID, "priority", ""),)
         (conflict,) = (await ask_json("conflicts", "list", *at))["conflicts"]
         assert [value["value"] for value in conflict["values"]] == ["P0", "P1"]
         assert "Durand" in await ask("conflicts", "list", *at)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import count
+from random import Random
 from typing import Any
 
 import pytest
@@ -253,3 +255,39 @@ def test_what_comes_to_nothing_takes_with_it_what_was_built_on_it() -> None:
     anew = dict(WorkingView(solo.base).records(solo.core._ledger.undecided()).scan(b""))
     assert {key for key in view if key[:1] in b"Ccv"} == {key for key in anew if key[:1] in b"Ccv"}
     assert queries.read_case(solo.core.view(), f"{A}.x") is None
+
+
+def test_no_read_misses_or_doubles_an_operation_in_a_thousand_replays() -> None:
+    """Of one to six notes each, a stranger's notes in between, and a read after every step; every third replay is broken
+    off by a new cut, and goes on with the next."""
+    dice, strangers = Random(5), count(2)
+    solo, written, read = Solo().connected(), 0, 0
+    for replay in range(1000):
+        solo.cut()
+        for _ in range(dice.randint(1, 6)):
+            solo.issue(AddNote(CASE, f"n{written}", f"note {written}"))
+            written += 1
+        solo.journalled()
+        solo.forget()
+        solo.line_up()
+        waiting = [operation for operation in solo.sent() if operation.id.seq > 0]
+        stop = dice.randint(0, len(waiting)) if replay % 3 == 0 else len(waiting)
+        for operation in waiting[:stop]:
+            solo.agree(operation)
+            if dice.random() < 0.3:
+                seq = next(strangers)
+                solo.feed(solo.partner(AddNote(CASE, f"s{seq}", "theirs"), seq))
+            assert shown(solo) == written, f"replay {replay}"
+            read += 1
+        if replay % 50 == 49:
+            solo, written, strangers = Solo().connected(), 0, count(2)
+    assert read > 2000
+
+
+def shown(solo: Solo) -> int:
+    """How many of the own notes the case shows; each once."""
+    view = queries.read_case(solo.core.view(), CASE)
+    assert view is not None
+    own = [one.key for one in view.elements if one.field == "medical_note" and one.key.startswith("n")]
+    assert len(own) == len(set(own))
+    return len(own)
