@@ -258,8 +258,8 @@ def test_what_comes_to_nothing_takes_with_it_what_was_built_on_it() -> None:
 
 
 def test_no_read_misses_or_doubles_an_operation_in_a_thousand_replays() -> None:
-    """Of one to six notes each, a stranger's notes in between, and a read after every step; every third replay is broken
-    off by a new cut, and goes on with the next."""
+    """Of one to six notes each, a stranger's notes in between, and a read after every step; every third replay is
+    broken off by a new cut, and goes on with the next."""
     dice, strangers = Random(5), count(2)
     solo, written, read = Solo().connected(), 0, 0
     for replay in range(1000):

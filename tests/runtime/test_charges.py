@@ -44,7 +44,7 @@ def test_an_entry_names_the_sites_that_any_zone_hears_where_something_is_taken_o
 
 
 def test_a_line_that_says_nothing_is_none_whatever_its_socket_says() -> None:
-    """A black hole closes nothing. A site of an older release says nothing anyway, and is heard while its line is up."""
+    """A black hole closes nothing. A site of an older release says nothing, and is heard while its line is up."""
     presence = Presence(silent_ms=1500)
     presence.came("line 1", "b", 0)
     presence.came("line 2", "old", 0, speaks=False)
