@@ -69,7 +69,7 @@ def _judge_opening(draft: Draft, ident: OperationId, opening: Opening, stream: S
         return Gate.OK
     if before is None:
         return Gate.GAP
-    waits = before.last < opening.prev_last and before.closed_at is None
+    waits = not mine and before.last < opening.prev_last and before.closed_at is None
     return Gate.GAP if waits else Gate.OK
 
 

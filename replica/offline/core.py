@@ -242,7 +242,7 @@ class SiteCore:
         """When to step `Tick`, if nothing happens before."""
         due = [
             self._now_ms + IDLE_MS,
-            self._modes.deadline_ms(),
+            self._modes.deadline_ms(self._now_ms),
             self._replay.deadline_ms(),
             self._callers.deadline_ms(),
             self._ledger.writing.deadline_ms(),

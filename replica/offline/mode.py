@@ -166,8 +166,8 @@ class ModeWatch:
             return self._move(now_ms, Signal.SETTLED)
         return None
 
-    def deadline_ms(self) -> int | None:
-        """When `tick` would change something by time alone; None where only an event can."""
+    def deadline_ms(self, now_ms: int) -> int | None:
+        """When `tick` would change something by time alone, after `now_ms`; None where only an event can."""
         due = []
         silent_at_ms = self._silent_at_ms()
         if self.mode is not Mode.CUT_OFF or not self.known or self._heard_since_ms is not None:
@@ -177,7 +177,7 @@ class ModeWatch:
                 due.append(self._heard_since_ms + self.patience_ms(self._heard_since_ms))
             elif self.mode is Mode.REPLAYING:
                 due.append(self._heard_since_ms + self._stable_ms)
-        return min(due, default=None)
+        return min((at_ms for at_ms in due if at_ms > now_ms), default=None)
 
     def patience_ms(self, now_ms: int) -> int:
         """How long a quorum must be heard without a break before a cut is called over."""

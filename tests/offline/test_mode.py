@@ -195,3 +195,16 @@ def test_patience_doubles_with_each_cut_and_is_forgotten_after_a_minute() -> Non
         patience.append(watch.patience_ms(1000 * cut + 500))
     assert patience == [0, 500, 1000, 2000, 4000, 8000, 8000, 8000]
     assert watch.patience_ms(200_000) == 0
+
+
+def test_a_return_that_is_not_settled_still_ends_by_silence() -> None:
+    """Found by the world of sites (seed 5080): the moment from which the line counts as stable was past, hid the later
+    one at which silence is a cut, and the mode stayed as it was for a minute."""
+    watch = ModeWatch(0, cut_off_after_ms=1500, stable_ms=500)
+    watch.heard(100, 1, 5, 1000)
+    assert watch.mode is REPLAYING
+    watch.tick(700, settled=False)
+    assert watch.deadline_ms(700) == 1600
+    change = watch.tick(1600, settled=False)
+    assert change is not None
+    assert change.after is CUT_OFF
