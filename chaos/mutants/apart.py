@@ -220,7 +220,7 @@ LIFE_AFTER_LIFE = (
         "opening-does-not-wait",
         "A new life opens before all of the one before has come, and closes it.",
         GATE,
-        "waits = before.last < opening.prev_last and before.closed_at is None",
+        "waits = not mine and before.last < opening.prev_last and before.closed_at is None",
         "waits = False",
         (cases("test_gate", "test_an_opening_waits_for_what_its_store_says_came_before"), NAIVE),
     ),

@@ -51,6 +51,14 @@ VIEWING = (
         (WALKS,),
     ),
     Mutant(
+        "view-waits-for-the-drained",
+        "In the view a life's opening waits for records that are in a drain.",
+        "replica/cases/gate.py",
+        "waits = not mine and before.last",
+        "waits = before.last",
+        (NamedTests(("tests/offline/test_invariants.py::test_a_view_waits_for_nothing_that_a_drain_holds",)),),
+    ),
+    Mutant(
         "tentative-shown-as-agreed",
         "What is tentative stands at the next index, which an empty entry takes.",
         VIEW,
