@@ -150,6 +150,7 @@ def test_an_end_that_is_past_is_refused() -> None:
     """A form filled in with yesterday's date takes nothing over for no time."""
     world, _, b, _ = at_level_3()
     assert "is past" in b.do(TakeOver(A, B, 1, "yesterday", until_ms=world.now_ms - 1)).reason
+    assert "no site of ours" in b.do(TakeOver(FIRE, B, 1, "not ours")).reason
 
 
 def test_the_end_of_chosen_cases_leaves_alone_what_was_taken_since() -> None:
