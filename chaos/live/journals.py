@@ -8,7 +8,7 @@ once, in every read. Measured per operation: the writing, the view, the replay.
 With `--kills K` one more run of the longest: the site dies K times in the middle of its replay. Every note is there
 once in the end, and has one verdict.
 
-Left out: what the replay costs others (`bench`).
+A second site goes on working all the while: what its callers wait for a receipt, before and during the replay.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ from replica.errors import ReplicaError
 from replica.runtime.client import Client, open_client
 
 SITE: Final = "fr.health.samu440"
+OTHER: Final = "fr.health.samu690"
+IDLE_WAITS: Final = 200
+"""Receipts of the other site that are measured before the replay."""
 NOTES_PER_CASE: Final = 50
 AT_ONCE: Final = 200
 BUDGET_MS: Final = 10_000
@@ -54,7 +57,8 @@ SLOW_MS: Final = 20.0
 class Length(Struct, frozen=True, kw_only=True):
     """One length of the journal. `start_ms`: until the site answers; `view_us`: its first read, which makes the view of
     the whole journal; `reads`: how many cases were read during the replay, `read_ms_max` the slowest; `torn`: reads
-    that missed a note or showed one twice."""
+    that missed a note or showed one twice. `others_*`: what a caller at another site waits for an agreed receipt,
+    before the replay and during it."""
 
     operations: int
     write_us: float
@@ -65,6 +69,10 @@ class Length(Struct, frozen=True, kw_only=True):
     read_ms_p50: float
     read_ms_max: float
     torn: int
+    others_idle_ms_p50: float
+    others_idle_ms_p99: float
+    others_ms_p50: float
+    others_ms_p99: float
 
 
 class JournalsResult(Struct, frozen=True, kw_only=True):
@@ -159,7 +167,7 @@ async def _run(lengths: list[int], kills: int, folder: Path, tell: Callable[[str
 @asynccontextmanager
 async def _standing(folder: Path) -> AsyncIterator[_Site]:
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - before anything runs
-    plan = Plan(folder, 3, (SitePlan(SITE),), site_lines=True, cluster="chaos")
+    plan = Plan(folder, 3, (SitePlan(SITE), SitePlan(OTHER)), site_lines=True, cluster="chaos")
     async with open_cluster(plan) as cluster:
         await cluster.start_all()
         async with open_callers({node.name: node.address for node in cluster.nodes.values()}, Ledger()) as callers:
@@ -209,7 +217,7 @@ async def _measure(site: _Site, length: int) -> Length:
     began = trio.current_time()
     await site.start()
     start_s, began = trio.current_time() - began, trio.current_time()
-    async with site.client() as client:
+    async with site.client() as client, open_client(site.cluster.nodes[OTHER].address, name="other") as other:
         await client.show_case(site.cases[0], budget_ms=int(WITHIN_SECONDS * 1000))
         view_s = trio.current_time() - began
         reads: list[float] = []
@@ -227,13 +235,16 @@ async def _measure(site: _Site, length: int) -> Length:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read_on)
-            await trio.sleep(0.1)
+            idle = await _waits(other, site.cases[0], "i", IDLE_WAITS)
+            waits: list[float] = []
+            nursery.start_soon(_wait_on, other, site.cases[0], waits)
             began = trio.current_time()
             site.cluster.heal(SITE)
             await _until_decided(site)
             replay_s = trio.current_time() - began
             nursery.cancel_scope.cancel()
     reads.sort()
+    waits.sort()
     return Length(
         operations=length,
         write_us=round(write_s / length * 1e6, 1),
@@ -244,7 +255,27 @@ async def _measure(site: _Site, length: int) -> Length:
         read_ms_p50=round(reads[len(reads) // 2], 2),
         read_ms_max=round(reads[-1], 1),
         torn=torn,
+        others_idle_ms_p50=round(idle[len(idle) // 2], 1),
+        others_idle_ms_p99=round(idle[len(idle) * 99 // 100], 1),
+        others_ms_p50=round(waits[len(waits) // 2], 1),
+        others_ms_p99=round(waits[len(waits) * 99 // 100], 1),
     )
+
+
+async def _waits(client: Client, case: str, name: str, count: int) -> list[float]:
+    """What one caller waits for `count` agreed receipts, one after another: ms, sorted."""
+    waits = []
+    for number in range(count):
+        asked = trio.current_time()
+        await client.submit(AddNote(case, f"{name}{number}x", "meanwhile"), BUDGET_MS)
+        waits.append((trio.current_time() - asked) * 1000)
+        await trio.sleep(LOOK_S)
+    return sorted(waits)
+
+
+async def _wait_on(client: Client, case: str, waits: list[float]) -> None:
+    while True:
+        waits += await _waits(client, case, f"r{len(waits)}-", 1)
 
 
 def _notes(case: dict[str, Any]) -> Counter[str]:
@@ -306,7 +337,8 @@ def _line(one: Length) -> str:
     return (
         f"{one.operations:>8} operations: write {one.write_us:6.1f} µs, view {one.view_us:6.1f} µs, replay "
         f"{one.replay_us:6.1f} µs each; starts in {one.start_ms:.0f} ms; {one.reads} reads meanwhile, p50 "
-        f"{one.read_ms_p50:.2f} max {one.read_ms_max:.0f} ms, {one.torn} torn"
+        f"{one.read_ms_p50:.2f} max {one.read_ms_max:.0f} ms, {one.torn} torn; others wait p50 {one.others_idle_ms_p50:.0f} "
+        f"p99 {one.others_idle_ms_p99:.0f} ms before, {one.others_ms_p50:.0f} and {one.others_ms_p99:.0f} ms during"
     )
 
 
