@@ -336,9 +336,10 @@ async def _at_the_end(site: _Site, length: int) -> list[str]:
 def _line(one: Length) -> str:
     return (
         f"{one.operations:>8} operations: write {one.write_us:6.1f} µs, view {one.view_us:6.1f} µs, replay "
-        f"{one.replay_us:6.1f} µs each; starts in {one.start_ms:.0f} ms; {one.reads} reads meanwhile, p50 "
-        f"{one.read_ms_p50:.2f} max {one.read_ms_max:.0f} ms, {one.torn} torn; others wait p50 {one.others_idle_ms_p50:.0f} "
-        f"p99 {one.others_idle_ms_p99:.0f} ms before, {one.others_ms_p50:.0f} and {one.others_ms_p99:.0f} ms during"
+        f"{one.replay_us:6.1f} µs each; starts in {one.start_ms:.0f} ms; {one.reads} reads meanwhile, "
+        f"p50 {one.read_ms_p50:.2f} max {one.read_ms_max:.0f} ms, {one.torn} torn; "
+        f"others wait p50 {one.others_idle_ms_p50:.0f} p99 {one.others_idle_ms_p99:.0f} ms before, "
+        f"{one.others_ms_p50:.0f} and {one.others_ms_p99:.0f} ms during"
     )
 
 
