@@ -74,10 +74,10 @@ class Charges:
         turned = self.epoch(samu, index) - FIRST_EPOCH
         return samu if known is None or not turned else known.holders[turned - 1][1]
 
-    def is_muddled(self, samu: str, opened_index: int) -> bool:
-        """Whether the entries alone do not tell whose a case of this Samu is, opened in that entry."""
+    def is_muddled(self, samu: str, *indexes: int) -> bool:
+        """Whether the entries alone do not tell whose a case of this Samu is that was opened, or given to it, there."""
         known = self._of.get(samu)
-        return known is not None and (known.muddled or any(one.index == opened_index for one in known.turns))
+        return known is not None and (known.muddled or any(one.index in indexes for one in known.turns))
 
     def raised(self, samu: str, epoch: int) -> Turn | None:
         """The turn that began this epoch."""

@@ -105,7 +105,7 @@ class InCharge:
         opened = self.opened.get(subject)
         if opened is None:
             return  # opened in this very entry
-        if self.charges.is_muddled(opened.owner, opened.opened_index):
+        if self.charges.is_muddled(opened.owner, opened.opened_index, opened.owned_since):
             self._counts["two turns in one entry"] += 1
             return
         holder, turn = self.charges.of(subject[1], opened)

@@ -14,7 +14,7 @@ from typing import Any
 import trio
 
 from replica.cases.verdicts import Effects
-from replica.runtime.bell import Bell
+from replica.runtime.bell import Bell, now_ms
 from replica.runtime.connection import Connection
 from replica.runtime.inbox import Inbox
 from replica.runtime.ring import Ring
@@ -28,6 +28,8 @@ AT_ONCE = 64
 """Effects put into a site's connection at one go; more would only wait there."""
 MOST_WAITING_BYTES = 4 << 20
 RETRY_S = 0.5
+STALE_BEATS = 5
+"""What a leader has said this many beats ago is not told as news."""
 NO_MEMBERSHIP = (0, b"")
 """A site has no vote, and need not know who has."""
 
@@ -50,7 +52,7 @@ class Feed:
         self._followers: list[_Follower] = []
         self._interval_ms = interval_ms
         self._log = log
-        self._beat = encode(NoQuorum(0))
+        self._beat, self._beat_ms = encode(NoQuorum(0)), 0
         self.shipper: Shipper
         """Who sends whole states; set by the node before it serves."""
 
@@ -72,7 +74,7 @@ class Feed:
     def beat(self, term: int, commit: int, leader_ms: int, leader: int) -> None:
         """What the quorum has confirmed, to everybody; with no leader, that there is none."""
         message = FeedBeat(term, commit, leader_ms, leader) if leader else NoQuorum(term)
-        self._beat = encode(message)
+        self._beat, self._beat_ms = encode(message), now_ms()
         for follower in self._followers:
             follower.connection.post(self._beat)
 
@@ -88,7 +90,8 @@ class Feed:
         if follow.whole or not self._ring.holds(follow.index, follow.term):
             await self._send_state(follower, follow.whole)
         self._followers.append(follower)
-        connection.post(self._beat)
+        if now_ms() - self._beat_ms <= STALE_BEATS * self._interval_ms:
+            connection.post(self._beat)
         try:
             await self._send_effects(follower)
         finally:

@@ -21,6 +21,7 @@ import trio
 from replica.config import ZoneConfig, ZonePeer
 from replica.errors import HandshakeRefused, NotAvailable, RemoteProtocolError, ReplicaError
 from replica.raft.messages import Message
+from replica.runtime.bell import now_ms
 from replica.runtime.client import open_client
 from replica.runtime.connection import Connection, run_both
 from replica.runtime.dial import dial
@@ -99,7 +100,7 @@ class Links:
         self._nursery: trio.Nursery | None = None
         self.levels: dict[int, tuple[int, int]] = {}
         """The feature levels each zone can apply, as it said when it was last met."""
-        self.leader_ms = self.leader_ms_term = 0
+        self.leader_ms = self.leader_ms_term = self.leader_told_ms = 0
         """The leader's wall clock, as it last told it. Not extrapolated: a zone that hears no leader has nothing
         new."""
         self.zones = {config.zone.name: config.zone.number}
@@ -310,6 +311,7 @@ class Links:
                 self._node.submit(message.operations)
             case LeaderClock():
                 self.leader_ms, self.leader_ms_term = message.wall_ms, message.term
+                self.leader_told_ms = now_ms()
                 self._node.beat()
             case LearnerDigest():
                 self._node.compare(peer.raft, message.index, message.digest.hex())

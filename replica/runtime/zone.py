@@ -37,7 +37,7 @@ from replica.runtime.connection import Connection
 from replica.runtime.desk import Desk, ForgetfulJournal, desk_config
 from replica.runtime.directory import MOST_NUMBER, Directory
 from replica.runtime.disk import Disk
-from replica.runtime.feed import Feed
+from replica.runtime.feed import STALE_BEATS, Feed
 from replica.runtime.inbox import Inbox
 from replica.runtime.ingress import Ingress, Waiting
 from replica.runtime.learning import Digests
@@ -525,11 +525,18 @@ class ZoneNode:
     def beat(self) -> None:
         """Tell sites and our own desk what the quorum has confirmed, or that nobody leads."""
         leader_ms = wall_ms() if self.leads else self.links.leader_ms
-        if self.standing.leader != NOBODY and not self.leads and self.links.leader_ms_term != self.standing.term:
-            return  # a new leader has not told its time yet, and the old one's is as old as the time without a leader
+        if self.standing.leader != NOBODY and not self.leads and not self._knows_the_time:
+            return
         self.feed.beat(self.standing.term, self.raft.commit_index, leader_ms, self.standing.leader)
         if self.standing.leader != NOBODY:
             self.desk.step(site_events.Heard(now_ms(), self.standing.term, self.raft.commit_index, leader_ms))
+
+    @property
+    def _knows_the_time(self) -> bool:
+        """Whether the present leader has told its clock, and lately. Else what it said is as old as the time without a
+        leader, or as the cut between them, and a site would take it for the zones' time."""
+        age_ms, most_ms = now_ms() - self.links.leader_told_ms, STALE_BEATS * self.config.timing.feed_interval_ms
+        return self.links.leader_ms_term == self.standing.term and age_ms <= most_ms
 
     @property
     def stored_log(self) -> LogStore:
