@@ -15,6 +15,7 @@ from replica.cases import queries
 from replica.cases.charge_reading import ChargeStateView, charge_state, held_by, take_overs
 from replica.cases.commands import AskHandBack, Command, EndTakeOver, HandBack, Payload, TakeOver
 from replica.cases.records import Records
+from replica.cases.verdicts import VerdictKind
 from replica.errors import NotPermitted, ReplicaError, StoreDamaged
 from replica.offline.events import Mode
 from replica.runtime.bell import wall_ms
@@ -22,6 +23,7 @@ from replica.runtime.service import Service
 
 LEVEL = 3
 EVERY_S = 1.0
+AGAIN_S = 10.0
 AUTHOR = "replica"
 
 
@@ -66,8 +68,10 @@ async def return_for_ever(site: Any) -> None:
                 _tell(site, own)
             away = own.is_taken and site.desk.core.mode is Mode.CONNECTED
             if away and (own.epoch, own.holder) != asked and not own.is_asked:
-                asked = (own.epoch, own.holder)
-                await hand_in(site.service, AskHandBack(name, "back, with all that was done"), site.log)
+                if await hand_in(site.service, AskHandBack(name, "back, with all that was done"), site.log):
+                    asked = (own.epoch, own.holder)
+                else:
+                    await trio.sleep(AGAIN_S)
             for held in held_by(site.state, name):
                 if held.automatic and held.asked:
                     reason = "asked for, and to be given back by itself"
@@ -82,13 +86,15 @@ def _tell(site: Any, own: ChargeStateView) -> None:
         site.log.info("in-charge-again", epoch=own.epoch)
 
 
-async def hand_in(service: Service, command: Command, log: Any) -> None:
-    """As a caller of this node would; what comes of it is in the log and in the state."""
+async def hand_in(service: Service, command: Command, log: Any) -> bool:
+    """As a caller of this node would; what comes of it is in the log and in the state. Whether it was taken."""
     name = str(command.__struct_config__.tag)
     try:
         handed = await service.submit(command, author=AUTHOR)
         with trio.move_on_after(10):
             _, verdict = await service.verdict(handed.operation)
             log.info("charge", command=name, verdict=verdict.kind.value, why=verdict.reason)
+            return verdict.kind is not VerdictKind.REFUSED
     except ReplicaError as problem:
         log.warning("charge-not-moved", command=name, problem=str(problem))
+    return False
