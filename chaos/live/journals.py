@@ -46,6 +46,8 @@ IDLE_WAITS: Final = 200
 """Receipts of the other site that are measured before the replay."""
 NOTES_PER_CASE: Final = 50
 AT_ONCE: Final = 200
+WARM_UP: Final = 400
+"""Notes that are written before the clock starts."""
 BUDGET_MS: Final = 10_000
 WITHIN_SECONDS: Final = 600.0
 LOOK_S: Final = 0.01
@@ -111,8 +113,8 @@ def run(args: argparse.Namespace) -> int:
         lengths = [int(text) for text in args.operations.split(",")]
     except ValueError:
         lengths = []
-    if not lengths or min(lengths) < NOTES_PER_CASE or args.kills < 0:
-        print(f"--operations must be numbers of {NOTES_PER_CASE} or more, --kills 0 or more", file=sys.stderr)
+    if not lengths or min(lengths) < 2 * WARM_UP or args.kills < 0:
+        print(f"--operations must be numbers of {2 * WARM_UP} or more, --kills 0 or more", file=sys.stderr)
         return 2
     console = Console()
     with folder_for(args.data) as folder:
@@ -177,7 +179,8 @@ async def _standing(folder: Path) -> AsyncIterator[_Site]:
 
 
 async def _write(site: _Site, length: int) -> float:
-    """Cases while the line is whole, then `length` notes while it is cut. Returns the seconds the notes took."""
+    """Cases while the line is whole, then `length` notes while it is cut. Returns the seconds the notes took, but for
+    the first few."""
     site.cases = [f"{SITE}.journal{number}" for number in range(-(-length // NOTES_PER_CASE))]
     async with site.client() as client:
         await _each(
@@ -185,12 +188,14 @@ async def _write(site: _Site, length: int) -> float:
         )
         site.cluster.cut(SITE)
         await until_mode(site.callers[SITE], "cut-off", WITHIN_SECONDS)
-        began = trio.current_time()
+
+        async def note(at: int) -> None:
+            await client.submit(AddNote(site.cases[at % len(site.cases)], _note(at), f"Note {at}"), BUDGET_MS)
+
         # The notes of all cases in turn, as people write them: the journal has no case's notes in one piece.
-        await _each(
-            range(length),
-            lambda at: client.submit(AddNote(site.cases[at % len(site.cases)], _note(at), f"Note {at}"), BUDGET_MS),
-        )
+        await _each(range(WARM_UP), note)
+        began = trio.current_time()
+        await _each(range(WARM_UP, length), note)
         return trio.current_time() - began
 
 
@@ -247,7 +252,7 @@ async def _measure(site: _Site, length: int) -> Length:
     waits.sort()
     return Length(
         operations=length,
-        write_us=round(write_s / length * 1e6, 1),
+        write_us=round(write_s / (length - WARM_UP) * 1e6, 1),
         start_ms=round(start_s * 1000, 1),
         view_us=round(view_s / length * 1e6, 1),
         replay_us=round(replay_s / length * 1e6, 1),

@@ -80,7 +80,7 @@ class SiteConfig:
     stable_ms: int = 500
     resend_ms: int = 500
     window_first: int = 64
-    window_operations: int = 2048
+    window_operations: int = 256
     window_bytes: int = 1 << 20
     retry_journal_ms: int = 1000
     forgetful: bool = False
