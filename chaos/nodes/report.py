@@ -5,13 +5,14 @@ from __future__ import annotations
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from multiprocessing import get_context
 
 from chaos.nodes import loop
 from chaos.nodes.process import leaves
 from chaos.nodes.world import DEFAULT_STEPS, World
 from chaos.world.invariants import InvariantViolated
-from chaos.world.report import Failure, Report, SeedResult
+from chaos.world.report import Failure, Report, SeedResult, calm_collector
 
 EXPECTED_FAULTS = (
     "kill leader",
@@ -128,10 +129,15 @@ def run_seed(
     hashed: bool = False,
 ) -> SeedResult:
     """One seed, from start to rest."""
+    return run_world(partial(World, follow=follow, hashed=hashed), seed, steps, replay_command(seed, steps))
+
+
+def run_world(make: Callable[[loop.Loop, int], World], seed: int, steps: int, replay: str) -> SeedResult:
+    """A world of that seed, from start to rest. `replay`: the command that shows it again."""
     made: list[World] = []
 
     async def main(here: loop.Loop) -> None:
-        made.append(World(here, seed, follow=follow, hashed=hashed))
+        made.append(make(here, seed))
         await made[0].run(steps)
 
     problem: BaseException | None = None
@@ -142,7 +148,7 @@ def run_seed(
     if not made:
         raise RuntimeError(f"seed {seed}: no world could be made") from problem
     world = made[0]
-    failure = None if problem is None else failure_of(world, problem, replay_command(seed, steps))
+    failure = None if problem is None else failure_of(world, problem, replay)
     calm = world.commit_s * 1000 / world.weather.timing.election_timeout_ms
     return SeedResult(seed, world.events, dict(world.counts), calm, world.trace.digest(), failure)
 
@@ -161,12 +167,19 @@ def failure_of(world: World, problem: BaseException, replay: str) -> Failure:
 
 def run_seeds(seeds: Iterable[int], steps: int, jobs: int) -> Iterator[SeedResult]:
     """Results in seed order. With `jobs` above 1 in processes of their own, which share nothing."""
-    tasks = ((seed, steps) for seed in seeds)
+    yield from run_all(_run_task, ((seed, steps) for seed in seeds), jobs)
+
+
+def run_all(
+    task: Callable[[tuple[int, int]], SeedResult], tasks: Iterable[tuple[int, int]], jobs: int
+) -> Iterator[SeedResult]:
+    """Each (seed, steps) by `task`, a function of a module."""
     if jobs <= 1:
-        yield from map(_run_task, tasks)
+        calm_collector()
+        yield from map(task, tasks)
         return
-    with get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap(_run_task, tasks, chunksize=2)
+    with get_context("spawn").Pool(jobs, calm_collector) as pool:
+        yield from pool.imap(task, tasks, chunksize=2)
 
 
 def _run_task(task: tuple[int, int]) -> SeedResult:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing import get_context
+from functools import partial
 
-from chaos.nodes import loop
-from chaos.nodes.report import failure_of
+from chaos.nodes.report import run_all, run_world
 from chaos.sites.world import DEFAULT_STEPS, SitesWorld
-from chaos.world.report import Report, SeedResult, calm_collector
+from chaos.world.report import Report, SeedResult
 from replica.cases.verdicts import VerdictKind
 
 TAGS = (
@@ -138,34 +137,13 @@ def run_seed(
     hashed: bool = False,
 ) -> SeedResult:
     """One seed, from start to rest."""
-    made: list[SitesWorld] = []
-
-    async def main(here: loop.Loop) -> None:
-        made.append(SitesWorld(here, seed, follow=follow, hashed=hashed))
-        await made[0].run(steps)
-
-    problem: BaseException | None = None
-    try:
-        loop.run(seed, main)
-    except Exception as found:  # a check, or whatever the shipped code raised: the seed must be reported
-        problem = found
-    if not made:
-        raise RuntimeError(f"seed {seed}: no world could be made") from problem
-    world = made[0]
-    failure = None if problem is None else failure_of(world, problem, replay_command(seed, steps))
-    calm = world.commit_s * 1000 / world.weather.timing.election_timeout_ms
-    return SeedResult(seed, world.events, dict(world.counts), calm, world.trace.digest(), failure)
+    make = partial(SitesWorld, follow=follow, hashed=hashed)
+    return run_world(make, seed, steps, replay_command(seed, steps))
 
 
 def run_seeds(seeds: Iterable[int], steps: int, jobs: int) -> Iterator[SeedResult]:
     """Results in seed order. With `jobs` above 1 in processes of their own, which share nothing."""
-    tasks = ((seed, steps) for seed in seeds)
-    if jobs <= 1:
-        calm_collector()
-        yield from map(_run_task, tasks)
-        return
-    with get_context("spawn").Pool(jobs, calm_collector) as pool:
-        yield from pool.imap(_run_task, tasks, chunksize=2)
+    yield from run_all(_run_task, ((seed, steps) for seed in seeds), jobs)
 
 
 def _run_task(task: tuple[int, int]) -> SeedResult:

@@ -62,6 +62,8 @@ KEEP_ZONE_MS_EVERY = 5_000
 FORGET_EVERY_MS = 60_000
 VIEW_SLICE = 200
 """Operations that are taken into the working view at one go: some twenty milliseconds."""
+LONG_JOURNAL = 2000
+"""From here on the view is made ready before anybody reads. Below, a site that nobody reads would pay for nothing."""
 ZONES = b"zones"
 """Where the local table keeps the zones of the cluster as a zone last told them."""
 
@@ -411,7 +413,8 @@ class SiteNode:
                 await self._flush_now.wait()
             await self._bring_back()
             await self.flush()
-            await self._make_view_ready()
+            if self.desk.core.undecided > LONG_JOURNAL:
+                await self._make_view_ready()
             await self._look_for_room()
             self._forget_some()
 

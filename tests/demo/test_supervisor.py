@@ -323,3 +323,8 @@ async def test_a_first_line_that_is_no_ready_line_fails_the_start(tmp_path: Path
     assert not child.alive
     assert processes.Ready("a", "b") == msgspec.json.decode(b'{"ready": "a", "listen": "b"}', type=processes.Ready)
     assert os.getpid() != child.pid
+
+
+def test_what_a_configuration_does_not_have_is_not_in_its_text() -> None:
+    """TOML has no null: a site without a sheet would not start."""
+    assert tomllib.loads(toml({"a": 1, "sheet": None, "b": {"c": None}})) == {"a": 1, "b": {}}

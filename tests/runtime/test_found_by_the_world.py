@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import trio
+
+import replica
 from replica.cases.commands import Opening
 from replica.cases.operations import HybridTime, Operation, OperationId
 from replica.cases.records import Empty
-from replica.offline import lives
+from replica.config import Timing
+from replica.offline import events, lives
+from replica.offline.core import SiteConfig, SiteCore
+from replica.runtime.bell import now_ms
+from replica.runtime.desk import Desk, ForgetfulJournal
 from replica.runtime.ingress import Ingress, Waiting
+from replica.runtime.zone import ZoneNode
+from tests.runtime.nodes import CASE, Plan, until, until_mode
 
 SITE = "fr.health.samu440"
 
@@ -35,3 +49,44 @@ def test_a_damaged_opening_is_not_made_again_behind_a_life_that_came_after_it() 
     (mended,) = lives.mend(Empty(), SITE, found, [(second, 0)])
     assert isinstance(mended.payload, Opening)
     assert mended.payload.prev == first
+
+
+async def test_a_zone_at_which_nobody_writes_says_when_the_quorum_is_silent() -> None:
+    """Its own desk carries nothing out, and its mode went on as it was until the next look, a minute later."""
+    desk = Desk(
+        SiteCore("zone", b"1" * 16, Empty(), (0, 0), (), None, SiteConfig(), now_ms(), lambda operation: None),
+        ForgetfulJournal(),
+        lambda operations: None,
+        lambda decisions: None,
+        SimpleNamespace(info=lambda *told, **more: None),
+        10,
+        dormant=True,
+    )
+    with trio.fail_after(1):
+        await desk.bell.wait_until(now_ms())  # whatever rang while it was made
+        desk.step(events.Heard(now_ms(), 1, 0, 1000))
+        await desk.bell.wait()
+
+
+@pytest.mark.parametrize(("term", "age_ms", "knows"), [(3, 0, True), (3, 500, True), (3, 501, False), (2, 0, False)])
+async def test_what_a_leader_said_a_while_ago_or_before_is_no_news(term: int, age_ms: int, knows: bool) -> None:
+    """A zone that is cut off itself went on telling the last word it had, and a site took it for the zones' time."""
+    node = SimpleNamespace(
+        links=SimpleNamespace(leader_told_ms=now_ms() - age_ms, leader_ms_term=term),
+        standing=SimpleNamespace(term=3),
+        config=SimpleNamespace(timing=Timing(feed_interval_ms=100)),
+    )
+    assert cast(Any, ZoneNode._knows_the_time).fget(node) is knows
+
+
+@pytest.mark.processes
+async def test_a_cut_flushes_at_once(tmp_path: Path) -> None:
+    """What is kept on top of a case could not be shown after a restart without that case."""
+    plan = Plan(tmp_path, timing=Timing(flush_interval_ms=3_600_000))
+    async with replica.open_site(plan.site()) as site:
+        async with replica.open_zone(plan.zone(), found=True):
+            await until_mode(site, "connected")
+            await site.submit_message(CASE, budget_ms=5000)
+            assert site.status()["flushed_index"] == 0
+        await until_mode(site, "cut-off")
+        await until(lambda: site.status()["flushed_index"] == site.status()["applied_index"] > 0)
