@@ -278,10 +278,19 @@ def test_no_read_misses_or_doubles_an_operation_in_a_thousand_replays() -> None:
                 seq = next(strangers)
                 solo.feed(solo.partner(AddNote(CASE, f"s{seq}", "theirs"), seq))
             assert shown(solo) == written, f"replay {replay}"
+            assert taken(solo) == solo.core.undecided, f"replay {replay}"
             read += 1
         if replay % 50 == 49:
             solo, written, strangers = Solo().connected(), 0, count(2)
     assert read > 2000
+
+
+def taken(solo: Solo) -> int:
+    """How many operations the view has on top of the state: the same note twice would look like one."""
+    above, below = (queries.site(records, A) for records in (solo.core.view(), solo.base))
+    assert above is not None
+    assert below is not None
+    return sum(above.verdicts.values()) - sum(below.verdicts.values())
 
 
 def shown(solo: Solo) -> int:

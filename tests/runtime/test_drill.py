@@ -60,7 +60,8 @@ async def test_a_drill_ends_by_itself(tmp_path: Path) -> None:
         await operator.drill(300, reason="short")
         with pytest.raises(NotPermitted, match="under way"):
             await operator.drill(300)
-        await until(lambda: site.status()["mode"] == "connected")
+        with trio.fail_after(10):
+            await until(lambda: site.status()["mode"] == "connected")
         report = await operator.drill(0)
         assert report["why_ended"] == "its time was over"
         assert report["lasted_ms"] >= 300
