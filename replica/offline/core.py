@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
-from replica.cases import authority, queries, registry
+from replica.cases import authority, keys, queries, registry
 from replica.cases.commands import Opening, Report, Tombstone
 from replica.cases.draft import drafted
 from replica.cases.gate import load_stream
@@ -50,6 +50,7 @@ from replica.offline.events import (
     LineUp,
     Mode,
     Outcome,
+    Previewed,
     Recalled,
     Replaced,
     Tick,
@@ -59,10 +60,10 @@ from replica.offline.events import (
 from replica.offline.freshness import Freshness
 from replica.offline.ledger import Ledger
 from replica.offline.mode import Change, ModeWatch
+from replica.offline.preview import Preview, Shown, Views
 from replica.offline.receipts import Callers
 from replica.offline.replay import Replay
 from replica.offline.shaping import Shapers
-from replica.offline.view import WorkingView
 
 DEFAULT_BUDGET_MS = 250
 """A caller's budget where it names none, whatever the mode."""
@@ -80,7 +81,7 @@ class SiteConfig:
     stable_ms: int = 500
     resend_ms: int = 500
     window_first: int = 64
-    window_operations: int = 256
+    window_operations: int = 2048
     window_bytes: int = 1 << 20
     retry_journal_ms: int = 1000
     forgetful: bool = False
@@ -136,7 +137,7 @@ class SiteCore:
         self._callers = Callers()
         self._modes = ModeWatch(now_ms, config.cut_off_after_ms, config.stable_ms)
         self._replay = Replay(config.resend_ms, config.window_first, config.window_operations, config.window_bytes)
-        self._view = WorkingView(base)
+        self._view = Views(base)
         self._shapers = Shapers()
         self._clock = SiteClock(max([zone_ms, *(op.clock.wall_ms for op in journal if is_sure(op.clock))]))
         self._backlog: dict[bytes, int] = {}
@@ -184,6 +185,8 @@ class SiteCore:
                 self._arrived(effects)
             case Replaced(index=index, term=term):
                 self._replaced(index, term)
+            case Previewed(preview=preview):
+                self._previewed(preview)
             case Recalled(recall=recall, operations=operations):
                 self._recalled(dict(recall), operations)
             case Flushed(index=index):
@@ -285,7 +288,7 @@ class SiteCore:
         if isinstance(payload, Report):
             return None
         try:
-            records: Records = self.view() if self._shapers.may_change(payload) else self.base
+            records: Records = self.view() if self._shapers.may_change(payload) else self._view.agreed
             answer = authority.permitted(records, self.site, payload, self.mode is not Mode.CUT_OFF)
         except StoreDamaged as damaged:
             cells = authority.TABLE[authority.tag_of(payload)].values()
@@ -302,7 +305,7 @@ class SiteCore:
         return Operation(
             id=OperationId(self.site, self.incarnation, self._ledger.own.last + 1),
             epoch=self._own_epoch(),
-            seen=self._applied[0],
+            seen=self._applied[0],  # not a preview's index: see offline/preview.py
             clock=clock,
             act_ms=issue.act_ms or clock.wall_ms,
             author=issue.author,
@@ -371,8 +374,9 @@ class SiteCore:
     def _arrived(self, effects: Effects) -> None:
         assert effects.index > self._applied[0], f"effects of {effects.index} after {self._applied[0]}"
         self._applied = (effects.index, effects.term)
+        self._pass_preview()
         if any(decided.id.seq == 0 for decided in effects.decided):
-            self._view.invalidate()  # a life was opened, somewhere
+            self._view.invalidate_below()  # a life was opened, somewhere
         own = [decided.id for decided in effects.decided if decided.id.site == self.site]
         self._view.moved((key for key, _ in effects.changes), own)
         opened = False
@@ -401,7 +405,9 @@ class SiteCore:
         """A whole state took the place of the old one: the gate says what became of the journal meanwhile."""
         if index < self._applied[0]:
             self._notes.append(f"the zones' state goes back from {self._applied[0]} to {index}")
+            self._view.drop()
         self._applied = (index, term)
+        self._pass_preview()
         self._view.invalidate()
         went_back = self._ledger.went_back()
         for run in list(self._journal.runs):
@@ -414,6 +420,30 @@ class SiteCore:
             self._replay.rewind(self._now_ms, self._journal)
         self._look_back()
         self._look_again()
+
+    def _previewed(self, preview: Preview) -> None:
+        """What is shown never goes back: a preview that is behind what is known here, or does not cover what the one
+        held covers, is of no use. Nor is one of another history; an empty copy has none yet."""
+        held = self._view.preview
+        if preview.index <= self._applied[0] or (held is not None and preview.index <= held.index):
+            return
+        if held is not None and not held.covered <= preview.covered:
+            return
+        if self._applied[0] and not self._is_of_this_history(preview):
+            return
+        self._view.hold(preview)
+        self._notes.append(f"preview: own cases as of {preview.index}, the rest as of {self._applied[0]}")
+
+    def _is_of_this_history(self, preview: Preview) -> bool:
+        with suppress(StoreDamaged):
+            return queries.generation(preview.records) == queries.generation(self.base)
+        return False
+
+    def _pass_preview(self) -> None:
+        """The copy is where the preview is, or on another history."""
+        held = self._view.preview
+        if held is not None and (self._applied[0] >= held.index or not self._is_of_this_history(held)):
+            self._view.drop()
 
     def _verdict_in_state(self, ident: OperationId) -> tuple[int, Verdict]:
         """ "A number ≤ `last` with no kept verdict was applied." The index it had is not known any more."""
@@ -613,19 +643,36 @@ class SiteCore:
         """How many operations of this site have no verdict yet."""
         return self._journal.undecided
 
-    def view(self) -> Overlay:
+    def view(self) -> Overlay | Shown:
         """The working view (rule 14), for reading now: ask again for each read, it is remade when the state moves."""
-        return self._view.records(self._ledger.undecided())
+        return self._view.records(self._ledger.undecided)
+
+    @property
+    def preview(self) -> Preview | None:
+        """What is shown ahead of the copy."""
+        return self._view.preview
+
+    @property
+    def agreed_up_to(self) -> int:
+        """What is read of the view and stands above is tentative."""
+        return self._applied[0] if self._view.preview is None else self._view.preview.index
+
+    def known_to(self, subject: tuple[str, str] | None) -> tuple[int, int]:
+        """As of which (index, term) a case, resource or request, as (kind, id), is known here."""
+        held = self._view.preview
+        if held is None or subject is None or not held.covers(keys.head(*subject)):
+            return self._applied
+        return held.index, held.term
 
     def prepare_view(self, most: int) -> int:
         """Take at most so many operations more into the view, ahead of who reads it. Returns how many are left."""
-        self._view.records(self._ledger.undecided(), most)
+        self._view.records(self._ledger.undecided, most)
         return self._view.pending
 
     @property
     def _charges(self) -> Records:
         """Where to read who is in charge: the view, or the agreed state where that says the same for less."""
-        return self.view() if self._shapers.may_change_charges else self.base
+        return self.view() if self._shapers.may_change_charges else self._view.agreed
 
     def is_tentative(self, prefix: bytes) -> bool:
         """Whether any record whose key begins with `prefix` is in the view otherwise than agreed."""
@@ -633,14 +680,16 @@ class SiteCore:
         assert isinstance(changes, Layer), f"the view's changes are a {type(changes).__name__}"
         return bool(changes.beginning(prefix))
 
-    def freshness(self, now_ms: int, owner: str | None = None) -> Freshness:
-        """What holds for a read made now; `owner`: whose case or resource is read (None: this site's own)."""
+    def freshness(self, now_ms: int, owner: str | None = None, subject: tuple[str, str] | None = None) -> Freshness:
+        """What holds for a read made now; `owner`: whose case or resource is read (None: this site's own); `subject`:
+        which one, as (kind, id), where it is one alone."""
+        index, term = self.known_to(subject)
         holder, epoch = self._charge_of(owner)
         confirmed_ms = self._modes.confirmed_ms
         return Freshness(
             mode=self.mode,
-            index=self._applied[0],
-            term=self._applied[1],
+            index=index,
+            term=term,
             confirmed_age_ms=None if confirmed_ms is None else max(0, now_ms - confirmed_ms),
             authority=holder,
             epoch=epoch,
@@ -650,6 +699,7 @@ class SiteCore:
             restored=self.restored,
             fenced=self.fenced,
             drill=self.drill,
+            preview_index=0 if self._view.preview is None else self._view.preview.index,
         )
 
     def _charge_of(self, owner: str | None) -> tuple[str, int]:

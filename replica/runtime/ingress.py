@@ -7,6 +7,8 @@ An operation that arrives while nobody leads, or while leadership is handed over
 yet. Held ones go on to the next leader as soon as there is one, so that a hand-over costs its callers a round trip and
 not the time after which they send again. A new leader judges them only when it has applied all that its predecessors
 appended: before that its state does not tell what is on its way already.
+
+Leaves out: whose turn it is (admission.py).
 """
 
 from __future__ import annotations
@@ -17,10 +19,7 @@ from dataclasses import dataclass
 from replica.cases.gate import Gate, judge
 from replica.cases.operations import Operation, OperationId
 from replica.cases.records import Records
-
-MOST_OPERATIONS = 256
-MOST_BYTES = 256 << 10
-"""One entry's operations. Applying it holds up the loop for some ten milliseconds at most, well below a heartbeat."""
+from replica.runtime.admission import Admission
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +37,18 @@ class Ingress:
     def __init__(self, records: Records, most_waiting: int) -> None:
         self._records = records
         self._most_waiting = most_waiting
-        self._waiting: list[Waiting] = []
+        self._admission = Admission[Waiting]()
         self._held: dict[OperationId, Waiting] = {}
         self._next: dict[tuple[str, bytes], int] = {}
         """Per (site, incarnation): the number after the last one taken in this term."""
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._held)
+        return len(self._admission) + len(self._held)
 
     def new_term(self) -> None:
         """Leadership changed: what waits is for the next leader; what was put into entries may be lost, and is sent
         again by who is responsible for it."""
-        self._held = {waiting.operation.id: waiting for waiting in self._waiting} | self._held
-        self._waiting = []
+        self._held = {waiting.operation.id: waiting for waiting in self._admission.clear()} | self._held
         self._next.clear()
 
     def hold(self, waiting: Waiting) -> str | None:
@@ -67,11 +65,11 @@ class Ingress:
 
     def put_back(self, refused: Sequence[Waiting]) -> None:
         """The log did not take these: they go first the next time."""
-        self._waiting = [*refused, *self._waiting]
+        self._admission.put_back(refused)
 
-    def offer(self, waiting: Waiting) -> str | None:
-        """Take one operation for the next entry. Returns why not, as a hint to its sender; None where it is taken or
-        is already on its way."""
+    def offer(self, waiting: Waiting, now_ms: int, wall_ms: int) -> str | None:
+        """Take one operation for one of the next entries. Returns why not, as a hint to its sender; None where it is
+        taken or is already on its way. `now_ms`: the loop's clock; `wall_ms`: the wall's, for the operation's age."""
         operation = waiting.operation
         name = (operation.id.site, operation.id.incarnation)
         following = self._next.get(name)
@@ -88,25 +86,24 @@ class Ingress:
         if len(self) >= self._most_waiting:
             return "overloaded"
         self._next[name] = operation.id.seq + 1
-        self._waiting.append(waiting)
+        self._admission.add(waiting, wall_ms - operation.clock.wall_ms, now_ms)
         return None
 
-    def applied(self, operations: Sequence[Operation]) -> None:
+    def applied(self, operations: Sequence[Operation], now_ms: int) -> None:
         """An entry with these was applied: whether they were taken, the state tells now. One that passed here and not
         there (its opening was overtaken by another life's) may come again, worded anew; it must not be taken for one
         that is still on its way."""
+        self._admission.applied(operations, now_ms)
         for operation in operations:
             name = (operation.id.site, operation.id.incarnation)
             if self._next.get(name) == operation.id.seq + 1:
                 del self._next[name]
 
-    def take(self) -> list[Waiting]:
-        """The operations of the next entry, in order of arrival; empty where nothing waits."""
-        size = count = 0
-        for waiting in self._waiting[:MOST_OPERATIONS]:
-            size += len(waiting.encoded)
-            if count and size > MOST_BYTES:
-                break
-            count += 1
-        taken, self._waiting = self._waiting[:count], self._waiting[count:]
-        return taken
+    def take(self, now_ms: int) -> list[Waiting]:
+        """The operations of the next entry, in order; empty where none may go now."""
+        return self._admission.take(now_ms)
+
+    def deadline_ms(self, now_ms: int) -> int | None:
+        """When to `take` again, after `now_ms` and with no event before; None where only an event changes anything."""
+        due = self._admission.deadline_ms()
+        return due if due is not None and due > now_ms else None

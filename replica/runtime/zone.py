@@ -61,6 +61,7 @@ from replica.wire.snapshot import FromReceiver
 
 FULL_RETRY_S = 0.5
 FLUSH_RETRY_S = 0.01
+FOREVER_MS = 1 << 62
 
 
 class ZoneNode:
@@ -118,6 +119,8 @@ class ZoneNode:
         self._proposed: dict[int, list[Waiting]] = {}
         self._full_at = -1
         """The commit index at which the log took no more; it does once more is committed."""
+        self._take_at_ms = FOREVER_MS
+        """When a backlog that rests goes on."""
         self._leads_from = 0
         """A leader's first entry: once it is applied, the state tells what is on its way already."""
         self._stalled_ms = 0
@@ -204,12 +207,16 @@ class ZoneNode:
         # Decoded at the door where they come in: one bad site must not break the link between two zones.
         arrived = [Waiting(decode_operation(one), one, hint) for one in encoded]
         if self.leads and self._may_judge:
-            for waiting in arrived:
-                _tell(waiting, self.ingress.offer(waiting))
+            self._offer(arrived)
             self._bell.ring()
         elif self.leads or not self._forward(encoded):
             for waiting in arrived:
                 _tell(waiting, self.ingress.hold(waiting))
+
+    def _offer(self, arrived: Sequence[Waiting]) -> None:
+        now, wall = now_ms(), wall_ms()
+        for waiting in arrived:
+            _tell(waiting, self.ingress.offer(waiting, now, wall))
 
     def _forward(self, encoded: Sequence[bytes]) -> bool:
         """Pass operations on towards the leader; whether there was anybody to pass them to."""
@@ -222,8 +229,7 @@ class ZoneNode:
     def _release(self) -> None:
         """What was held goes where it can: into the log, or on to who leads."""
         if self.leads and self._may_judge:
-            for waiting in self.ingress.release():
-                _tell(waiting, self.ingress.offer(waiting))
+            self._offer(self.ingress.release())
         elif not self.leads and len(self.ingress) and self._forward([]):
             self._forward([waiting.encoded for waiting in self.ingress.release()])
 
@@ -337,7 +343,7 @@ class ZoneNode:
     async def turn_for_ever(self) -> None:
         """The loop of the log."""
         while True:
-            await self._bell.wait_until(self.raft.deadline_ms)
+            await self._bell.wait_until(min(self.raft.deadline_ms, self._take_at_ms))
             self._turn()
 
     def _turn(self) -> None:
@@ -351,8 +357,10 @@ class ZoneNode:
         if now >= self.raft.deadline_ms:
             self.raft.step(raft_events.Tick(now))
         self._release()
+        self._take_at_ms = FOREVER_MS
         if self.leads:
             self._propose(now)
+            self._take_at_ms = self.ingress.deadline_ms(now) or FOREVER_MS
         while self.raft.has_ready():
             self._carry_out(self.raft.ready())
         if self._saving.start(self._saved, may_install=not self._write_back.busy):
@@ -370,7 +378,7 @@ class ZoneNode:
             return  # what waits is for the next leader, or for when more is committed
         if self._must_hold_back():
             return  # or for when the state is written back
-        while taken := self.ingress.take():
+        while taken := self.ingress.take(now):
             token = self.requests.token()
             self._proposed[token] = taken
             level = queries.feature_level(self.state)
@@ -513,7 +521,7 @@ class ZoneNode:
         if entry.kind is EntryKind.DATA:
             decoded = decode_batch(entry.data)
             effects = apply(self.state, decoded, entry.index, entry.term)
-            self.ingress.applied(decoded.operations)
+            self.ingress.applied(decoded.operations, now_ms())
         self.state.advance(effects.changes, entry.index, entry.term)
         self.digests.note(entry.index, queries.digest(self.state))
         if entry.index == self._leads_from:

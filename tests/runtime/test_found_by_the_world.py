@@ -33,13 +33,13 @@ def test_an_opening_that_was_overtaken_on_its_way_may_come_again() -> None:
     """It passed at the door and not when it was applied: it is not on its way any more."""
     ingress = Ingress(Empty(), 10)
     one = opening(b"1" * 16, None)
-    assert ingress.offer(Waiting(one, b"")) is None
-    assert len(ingress.take()) == 1
-    assert ingress.offer(Waiting(one, b"")) is None
-    assert ingress.take() == [], "it is on its way"
-    ingress.applied([one])
-    assert ingress.offer(Waiting(one, b"")) is None
-    assert len(ingress.take()) == 1
+    assert ingress.offer(Waiting(one, b""), 0, 0) is None
+    assert len(ingress.take(0)) == 1
+    assert ingress.offer(Waiting(one, b""), 0, 0) is None
+    assert ingress.take(0) == [], "it is on its way"
+    ingress.applied([one], 0)
+    assert ingress.offer(Waiting(one, b""), 0, 0) is None
+    assert len(ingress.take(0)) == 1
 
 
 def test_a_damaged_opening_is_not_made_again_behind_a_life_that_came_after_it() -> None:
