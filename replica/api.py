@@ -137,7 +137,14 @@ class Node:
 
         Raises NotAvailable where that cannot be had within `budget_ms` (cut off: at once), Overloaded: surely not read.
         """
-        return self._read(lambda held: self._service.case(case_id, held), None, consistency, budget_ms, after_index)
+        return self._read(
+            lambda held: self._service.case(case_id, held),
+            None,
+            consistency,
+            budget_ms,
+            after_index,
+            ("case", case_id),
+        )
 
     @overload
     def read_resource(self, resource_id: str, consistency: Literal["local"] = "local") -> Read[ResourceView | None]: ...
@@ -154,7 +161,12 @@ class Node:
     ) -> Read[ResourceView | None] | Awaitable[Read[ResourceView | None]]:
         """A resource, whole; otherwise as `read_case`."""
         return self._read(
-            lambda held: self._service.resource(resource_id, held), None, consistency, budget_ms, after_index
+            lambda held: self._service.resource(resource_id, held),
+            None,
+            consistency,
+            budget_ms,
+            after_index,
+            ("resource", resource_id),
         )
 
     @overload
@@ -252,10 +264,11 @@ class Node:
         consistency: Consistency,
         budget_ms: int,
         after_index: int,
+        subject: tuple[str, str] | None = None,
     ) -> Read[T] | Awaitable[Read[T]]:
         if consistency == "local":
-            return self._seen(look(None), owner)
-        return self._when_held(look, owner, consistency, budget_ms, after_index)
+            return self._seen(look(None), owner, subject)
+        return self._when_held(look, owner, consistency, budget_ms, after_index, subject)
 
     async def _when_held(
         self,
@@ -264,13 +277,15 @@ class Node:
         consistency: Waits,
         budget_ms: int,
         after_index: int,
+        subject: tuple[str, str] | None,
     ) -> Read[T]:
-        held = await self._service.hold(consistency, max(after_index, self._session_index), budget_ms)
-        return self._seen(look(held), owner)
+        held = await self._service.hold(consistency, max(after_index, self._session_index), budget_ms, subject)
+        # What is confirmed is read from the copy, whatever is shown ahead of it.
+        return self._seen(look(held), owner, subject if consistency == "session" else None)
 
-    def _seen(self, value: T, owner: str | None) -> Read[T]:
+    def _seen(self, value: T, owner: str | None, subject: tuple[str, str] | None = None) -> Read[T]:
         """What was just read, with its freshness; this object's session is never older from now on."""
-        read = Read(value, self._service.freshness(owner))
+        read = Read(value, self._service.freshness(owner, subject))
         self._session_index = max(self._session_index, read.freshness.index)
         return read
 

@@ -124,6 +124,10 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     history all the same."""
     changed_mib: Annotated[int, Meta(ge=0, le=1024)] = 8
     """Up to here a receiver a little behind is sent the records that changed, beyond it a snapshot."""
+    preview_entries: Annotated[int, Meta(ge=0)] = 2000
+    """A site that lacks more of the log than that is first sent its own cases, by a zone."""
+    preview_mib: Annotated[int, Meta(ge=0, le=64)] = 16
+    """How much of them at most; 0: all comes in the order of the log."""
     link_bytes: Annotated[int, Meta(ge=1 << 20, le=32 << 20)] = 16 << 20
     """What waits for one other zone at most. What is more is not sent; the log's protocol says it again."""
     inbox_messages: Annotated[int, Meta(ge=16, le=1_000_000)] = 10_000

@@ -188,7 +188,7 @@ class Person:
         before = self._session.copy()  # what is learnt while this read waits it need not show
         try:
             with trio.move_on_after(1):
-                await process.running.service.hold("session", before.index, BUDGET_MS)
+                await process.running.service.hold("session", before.index, BUDGET_MS, ("case", case))
                 self._look_at(process, case, before)
         except NotAvailable:
             self._world.counts["session read: not there yet"] += 1
@@ -200,10 +200,12 @@ class Person:
         world = self._world
         service = process.running.service
         reading = Reading(self._checks, process, case, service.case(case))
+        subject = ("case", case)
         shown = world.shown.setdefault(process, Shown())
         world.reads += 1
         world.counts["read" if session is None else "session read"] += 1
-        fresh = service.freshness()
+        fresh = service.freshness(subject=subject)
+        world.counts["read: ahead of the copy"] += fresh.index == fresh.preview_index
         world.counts["clock unsure"] += fresh.clock_unsure
         world.check(reading.look, fresh, world.truth(process), shown, session)
         if session is not None:

@@ -57,7 +57,8 @@ class Session:
 class Shown:
     """What one life of a node has shown."""
 
-    index: int = 0
+    indexes: dict[str, int] = field(default_factory=dict)
+    """Case → as of which entry. A node may show its own cases ahead of the rest."""
     notes: dict[str, set[str]] = field(default_factory=dict)
 
 
@@ -148,24 +149,27 @@ class Reading:
     # ------------------------------------------------------------------ ReadsNeverOlder
 
     def _never_older(self, index: int, shown: Shown, session: Session | None) -> None:
-        texts = set(self.texts)
-        for what, before in (("this node", shown), ("this session", session)):
-            if before is None:
-                continue
-            lost = before.notes.get(self._case, set()) - texts
-            if index < before.index or lost:
+        texts, seen = set(self.texts), shown.indexes.get(self._case, 0)
+        whats = [("this node", seen, shown.notes)]
+        if session is not None:
+            whats.append(("this session", session.index, session.notes))
+        for what, before, notes in whats:
+            lost = notes.get(self._case, set()) - texts
+            if index < before or lost:
                 text = f"{self._host.name} answers what is older than {what} was shown"
-                raise violated("ReadsNeverOlder", text, f"{before.index}, now {index}", sorted(lost))
-        shown.index = index
+                raise violated("ReadsNeverOlder", text, f"{before}, now {index}", sorted(lost))
+        shown.indexes[self._case] = index
         shown.notes.setdefault(self._case, set()).update(texts)
 
     # ------------------------------------------------------------------ FreshnessIsTrue
 
     def _freshness(self, fresh: Freshness, truth: Truth) -> None:
         where = f"{self._host.name} reads"
-        if fresh.index != truth.index:
+        if fresh.index not in (truth.index, fresh.preview_index):
             raise violated("FreshnessIsTrue", f"{where} as of another index", fresh.index, truth.index)
-        self._undecided(fresh)
+        if fresh.preview_index and fresh.preview_index <= truth.index:
+            raise violated("FreshnessIsTrue", f"{where} what it has passed", fresh.preview_index, truth.index)
+        self._undecided(fresh, truth)
         self._mode(fresh, truth)
         self._authority(fresh)
         if fresh.fenced and not truth.ever_cloned:
@@ -173,12 +177,12 @@ class Reading:
         if fresh.restored and not truth.ever_replaced:
             raise violated("FreshnessIsTrue", f"{where} as restored, and no disk of its name was ever replaced")
 
-    def _undecided(self, fresh: Freshness) -> None:
+    def _undecided(self, fresh: Freshness, truth: Truth) -> None:
         """What lies on the disk without a verdict, and what is handed in on top of that."""
         if self._host.is_zone:
             return
         agreed_at = self._checks.agreed_at
-        here = {name for name in self._drawer.held.values() if agreed_at.get(name, NEVER) > fresh.index}
+        here = {name for name in self._drawer.held.values() if agreed_at.get(name, NEVER) > truth.index}
         waiting = [name for name in self._checks.undurable[self._host.name] if name not in here]
         least, most = len(here), len(here) + len(waiting) + 2  # its own registrations are nobody's act
         if not least <= fresh.undecided <= most:
@@ -207,14 +211,16 @@ class Reading:
                 raise violated("FreshnessIsTrue", f"{said}, unconfirmed since {fresh.unconfirmed_since_ms}", right_ms)
 
     def _authority(self, fresh: Freshness) -> None:
-        """Of its own work, as agreed up to the index it names: nothing that a site does alone changes that."""
+        """Of its own work, as agreed up to the index it names, or ahead of that with all that is its own: nothing that
+        a site does alone changes that."""
         if self._host.is_zone:
             return
         site, charges = self._host.site, self._checks.in_charge.charges
-        right = charges.holder(site, fresh.index), charges.epoch(site, fresh.index)
+        index = max(fresh.index, fresh.preview_index)
+        right = charges.holder(site, index), charges.epoch(site, index)
         if (fresh.authority, fresh.epoch) != right:
             said = f"{self._host.name} says {fresh.authority}, epoch {fresh.epoch}"
-            raise violated("FreshnessIsTrue", said, f"as of {fresh.index} it is {right}")
+            raise violated("FreshnessIsTrue", said, f"as of {index} it is {right}")
 
 
 def text_in(note: str) -> str:

@@ -95,6 +95,7 @@ EXPECTED_FAULTS = (
     "receipt: journalled",
     "read",
     "session read",
+    "read: ahead of the copy",
     "session read: not there yet",
     # what the nodes do about it
     "mode: cut-off",
@@ -103,6 +104,7 @@ EXPECTED_FAULTS = (
     "site: restored",
     "site: fenced",
     "site: drained",
+    "site: preview",
     "drained act decided",
     "gate: duplicate",
     "gate: gap",

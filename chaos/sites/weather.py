@@ -90,6 +90,7 @@ def storm(rng: Random) -> SitesWeather:
             log_keep_mib=rng.choice((0, 64)),
             changed_mib=rng.choice((0, 8)),
             snapshot_keep_s=rng.choice((1, 600)),
+            preview_entries=20,
         ),
         chunk_bytes=rng.choice((8192, 256 << 10)),
         lease_reads=False,

@@ -203,7 +203,7 @@ class SitesWorld(World):
             self.counts[f"mode: {fields['mode']}"] += 1
         elif event == "site":
             word = fields["note"].partition(":")[0]
-            if word in ("restored", "fenced", "drained"):
+            if word in ("restored", "fenced", "drained", "preview"):
                 self.counts[f"site: {word}"] += 1
         elif event == "state-replaced":
             self.counts["state replaced (longer than the log)"] += 1

@@ -23,6 +23,7 @@ CHARGES = b"g"
 CHARGE_HISTORY = b"G"
 CHARGE_TERMS = b"e"
 CHARGE_ASKS = b"a"
+CHARGE_TURNS = b"A"
 CONFLICTS = b"x"
 DIGESTS = b"d"
 SUBJECT_DIGESTS = b"D"
@@ -84,6 +85,11 @@ def stream(site_id: str, inc: bytes) -> bytes:
     return b"s" + name(site_id) + b"\0" + incarnation(inc)
 
 
+def streams(site_id: str) -> bytes:
+    """The prefix of all lives of one site."""
+    return b"s" + name(site_id) + b"\0"
+
+
 def kept_verdict(site_id: str, inc: bytes, seq: int) -> bytes:
     return b"v" + name(site_id) + b"\0" + incarnation(inc) + _NUMBER.pack(seq)
 
@@ -94,6 +100,14 @@ def kept_verdicts(site_id: str) -> bytes:
 
 def caller_key(site_id: str, key: str) -> bytes:
     return b"k" + name(site_id) + b"\0" + content("key", "", key)
+
+
+def caller_keys(site_id: str) -> bytes:
+    return b"k" + name(site_id) + b"\0"
+
+
+def caller_key_places(site_id: str) -> bytes:
+    return b"K" + name(site_id) + b"\0"
 
 
 def caller_key_place(site_id: str, place: int) -> bytes:
@@ -218,6 +232,10 @@ def mission(prefix: bytes, resource: str) -> bytes:
     return prefix + b"m" + name(resource)
 
 
+def missions(prefix: bytes) -> bytes:
+    return prefix + b"m"
+
+
 def step(prefix: bytes, resource: str, status: str, at_ms: int) -> bytes:
     return prefix + b"t" + content(resource, status, str(at_ms))
 
@@ -228,6 +246,15 @@ def current_mission(prefix: bytes) -> bytes:
 
 def request_link(prefix: bytes, request: str) -> bytes:
     return prefix + b"q" + name(request)
+
+
+def request_links(prefix: bytes) -> bytes:
+    return prefix + b"q"
+
+
+def conflicts_of(kind: str, subject: str) -> bytes:
+    """The prefix of all open conflicts about one subject."""
+    return b"x" + PARTS[kind] + name(subject) + b"\0"
 
 
 def conflict(kind: str, subject: str, field: str, key: str) -> bytes:

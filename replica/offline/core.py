@@ -653,6 +653,11 @@ class SiteCore:
         return self._view.preview
 
     @property
+    def agreed(self) -> Records:
+        """The agreed state as far as it is known here: the copy, with what is shown ahead of it."""
+        return self._view.agreed
+
+    @property
     def agreed_up_to(self) -> int:
         """What is read of the view and stands above is tentative."""
         return self._applied[0] if self._view.preview is None else self._view.preview.index

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from replica.cases.commands import Payload
 from replica.cases.operations import Operation, OperationId
 from replica.cases.verdicts import Effects, Verdict
+
+if TYPE_CHECKING:
+    from replica.offline.preview import Preview
 
 
 class Mode(Enum):
@@ -119,6 +122,14 @@ class Replaced:
 
 
 @dataclass(frozen=True, slots=True)
+class Previewed:
+    """A zone has sent this site its own cases as of a later entry than the copy's; the copy follows."""
+
+    now_ms: int
+    preview: Preview
+
+
+@dataclass(frozen=True, slots=True)
 class Recalled:
     """All that the store has of what `Todo.recall` asked for. `recall`: that question."""
 
@@ -155,6 +166,7 @@ Event: TypeAlias = (
     | Heard
     | Arrived
     | Replaced
+    | Previewed
     | Recalled
     | Flushed
     | Hinted

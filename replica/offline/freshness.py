@@ -40,3 +40,6 @@ class Freshness:
     """Another process has opened this site's identity: this one takes no more operations."""
     drill: bool = False
     """The cut is a drill: the line is sound, and what the feed brings is held back."""
+    preview_index: int = 0
+    """This site's own cases, and what it helps with, are shown as agreed up to here, ahead of all the rest; 0: they are
+    not, all is as of one entry. Of a case that is so far ahead, `index` says the same."""

@@ -118,7 +118,9 @@ class Control:
                     return [Receipts(number, (Receipt("agreed", request.operation, index, verdict),))]
                 raise OutcomeUnknown(request.operation)
             case ShowCase() | ShowResource() | ListCases() | ListResources() | Conflicts():
-                held = await service.hold(request.consistency, request.after_index, request.budget_ms)
+                held = await service.hold(
+                    request.consistency, request.after_index, request.budget_ms, _subject(request)
+                )
                 return answers(number, self._read(request, held))
             case Charges():
                 return answers(number, service.json_charges(request.samu))
@@ -164,6 +166,17 @@ class Control:
         if self._members is None:
             raise NotPermitted("a site has no say in who votes: ask a zone")
         return self._members
+
+
+def _subject(request: Reading) -> tuple[str, str] | None:
+    """The one case or resource that is asked for."""
+    match request:
+        case ShowCase():
+            return "case", request.id
+        case ShowResource():
+            return "resource", request.id
+        case _:
+            return None
 
 
 def _operation(text: str) -> OperationId:

@@ -2,8 +2,9 @@
 
 A site says where it stands. If the ring still holds what comes after, it gets effects, entry by entry; if not, it is
 first brought up like any other receiver of a state (shipping.py): by the records that changed, or by a snapshot; by a
-snapshot in any case where it has found its own state damaged (`Follow.whole`). A site that stands ahead of this zone,
-or on another history, is told to look elsewhere. Every site has its own task and its own place in the ring, so that a
+snapshot in any case where it has found its own state damaged (`Follow.whole`). One that is far behind may be sent its
+own cases before all that (previewing.py). A site that stands ahead of this zone, or on another history, is told to look
+elsewhere. Every site has its own task and its own place in the ring, so that a
 slow one holds up nobody.
 """
 
@@ -17,6 +18,7 @@ from replica.cases.verdicts import Effects
 from replica.runtime.bell import Bell, now_ms
 from replica.runtime.connection import Connection
 from replica.runtime.inbox import Inbox
+from replica.runtime.previewing import Previewing
 from replica.runtime.ring import Ring
 from replica.runtime.shipping import Goal, Shipper
 from replica.runtime.state import State
@@ -28,6 +30,8 @@ AT_ONCE = 64
 """Effects put into a site's connection at one go; more would only wait there."""
 MOST_WAITING_BYTES = 4 << 20
 RETRY_S = 0.5
+NEEDS_STATE = 1 << 62
+"""More entries than any limit: none of them is kept."""
 STALE_BEATS = 5
 """What a leader has said this many beats ago is not told as news."""
 NO_MEMBERSHIP = (0, b"")
@@ -55,6 +59,7 @@ class Feed:
         self._beat, self._beat_ms = encode(NoQuorum(0)), 0
         self.shipper: Shipper
         """Who sends whole states; set by the node before it serves."""
+        self._previewing: Previewing | None = None
 
     @property
     def followers(self) -> int:
@@ -87,6 +92,7 @@ class Feed:
             return
         follower = _Follower(connection, inbox)
         follower.index = follow.index
+        await self._send_own_first(connection, follow, inbox)
         if follow.whole or not self._ring.holds(follow.index, follow.term):
             await self._send_state(follower, follow.whole)
         self._followers.append(follower)
@@ -96,6 +102,18 @@ class Feed:
             await self._send_effects(follower)
         finally:
             self._followers.remove(follower)
+
+    async def _send_own_first(self, connection: Connection, follow: Follow, inbox: Inbox[FromReceiver]) -> None:
+        """A site that asks for it and is far behind: neither a whole state nor thousands of entries keep it from its
+        own cases."""
+        if not follow.preview or follow.index >= self._state.index:
+            return
+        needs_state = follow.whole or not self._ring.holds(follow.index, follow.term)
+        lacks = NEEDS_STATE if needs_state else self._ring.last - follow.index
+        if self._previewing is None:
+            self._previewing = Previewing(self.shipper, self._log)
+        if self._previewing.is_due(lacks):
+            await self._previewing.send(connection, inbox, self._state.index)
 
     def _ring_all(self) -> None:
         for follower in self._followers:

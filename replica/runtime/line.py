@@ -21,6 +21,7 @@ from replica.runtime.dial import dial
 from replica.runtime.inbox import Inbox
 from replica.runtime.outside import REAL, Outside
 from replica.runtime.presence import LEVEL as PRESENCE_LEVEL
+from replica.runtime.previewed import Previews
 from replica.wire import ZONE_TO_SITE, Identity, Joiner, decode, decode_effects, encode
 from replica.wire.envelope import StateRecords
 from replica.wire.feed import (
@@ -32,6 +33,8 @@ from replica.wire.feed import (
     Here,
     Hint,
     NoQuorum,
+    Preview,
+    PreviewNeeded,
     ReadConfirmed,
     StateBegin,
     StateChunk,
@@ -65,6 +68,8 @@ class Follower(Protocol):
     async def replace_state(self, connection: Connection, inbox: Inbox[FromSender | StateRecords]) -> None: ...
     def event(self, event: events.Event) -> None: ...
     def learn_zones(self, zones: Zones) -> None: ...
+    @property
+    def previews(self) -> Previews: ...
 
 
 class Line:
@@ -188,7 +193,7 @@ class Line:
 
     async def _follow(self, connection: Connection, zone: ZonePeer, progress: _Progress) -> None:
         index, term = self._site.followed_to()
-        connection.post(encode(Follow(index, term, self._site.needs_whole())))
+        connection.post(encode(Follow(index, term, self._site.needs_whole(), self._site.previews.are_wanted)))
         async with trio.open_nursery() as nursery:
             await self._listen(connection, zone, progress, nursery)
             nursery.cancel_scope.cancel()
@@ -222,6 +227,10 @@ class Line:
                     case SnapshotOffer() | SnapshotChunk() | StillHere() | StateBegin() | StateChunk() | StateEnd():
                         if not fetch.ended:
                             fetch.inbox.put(message)
+                    case PreviewNeeded():
+                        nursery.start_soon(self._site.previews.want, connection)
+                    case Preview():
+                        self._site.previews.take(message)
                     case Hint():
                         self._site.event(events.Hinted(now_ms(), message.operation, message.why))
                     case Zones():

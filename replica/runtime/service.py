@@ -57,7 +57,10 @@ class Handed:
 class Change:
     """One entry of the agreed log, as those who follow it see it: the verdicts it brought, and the subjects it changed,
     each as (kind, id), kind being "case", "resource" or "request". `conflicts`: those it opened or left open with other
-    values, as (kind, id, field, key): what waits for a person now."""
+    values, as (kind, id, field, key): what waits for a person now.
+
+    Without a verdict and with `time_ms` 0: these subjects are shown ahead of all the rest from now on, as they will be
+    agreed further on (a site that was far away is back); `index` is still that of the entry before."""
 
     index: int
     time_ms: int
@@ -73,6 +76,7 @@ class Changes:
         self._service = service
         self.index = after
         """The last entry handed out: where to go on from another time."""
+        self._previews = service.previews
 
     def __aiter__(self) -> Changes:
         return self
@@ -80,10 +84,14 @@ class Changes:
     async def __anext__(self) -> Change:
         """The next entry's changes. Raises NotAvailable where they are not remembered any more."""
         await trio.lowlevel.checkpoint()
-        while (effects := self._service.effects_after(self.index)) is None:
+        while self._previews == self._service.previews:
+            effects = self._service.effects_after(self.index)
+            if effects is not None:
+                self.index = effects.index
+                return self._service.change(effects)
             await self._service.until_moved()
-        self.index = effects.index
-        return self._service.change(effects)
+        self._previews = self._service.previews
+        return Change(self.index, 0, (), self._service.previewed_subjects)
 
 
 class Service:
@@ -111,6 +119,9 @@ class Service:
         self._moved = trio.Event()
         self._recent: deque[Effects] = deque()
         self._remembered = 0
+        self.previews = 0
+        """How many previews were put in place."""
+        self.previewed_subjects: tuple[tuple[str, str], ...] = ()
 
     # ------------------------------------------------------------------ writing
 
@@ -176,14 +187,19 @@ class Service:
 
     # ------------------------------------------------------------------ reading
 
-    def freshness(self, owner: str | None = None) -> Freshness:
-        """How much what is read here can be trusted now."""
-        return self._desk.core.freshness(now_ms(), owner)
+    def freshness(self, owner: str | None = None, subject: tuple[str, str] | None = None) -> Freshness:
+        """How much what is read here can be trusted now; of one `subject`, as (kind, id), where it is that alone."""
+        return self._desk.core.freshness(now_ms(), owner, subject)
 
     async def hold(
-        self, consistency: str = "local", after_index: int = 0, budget_ms: int = DEFAULT_BUDGET_MS
+        self,
+        consistency: str = "local",
+        after_index: int = 0,
+        budget_ms: int = DEFAULT_BUDGET_MS,
+        subject: tuple[str, str] | None = None,
     ) -> Records:
         """The records that a read of this consistency may be answered from, now: read them before anything else runs.
+        `subject`: the only one that will be read of them, as (kind, id), where it is one.
 
         Raises NotAvailable where they cannot be had within `budget_ms` and Overloaded where too much waits: surely not
         read. InvalidMessage for another word.
@@ -195,7 +211,8 @@ class Service:
             case "local":
                 return self._records()
             case "session":
-                await self._reach(after_index, None, budget_ms)
+                if self._desk.core.known_to(subject)[0] < after_index:
+                    await self._reach(after_index, None, budget_ms)
                 return self._records()
             case "linearizable":
                 await self._reach(after_index, self._confirm, budget_ms)
@@ -215,10 +232,15 @@ class Service:
 
     def case(self, case_id: str, held: Records | None = None) -> queries.CaseView | None:
         """A case as this node knows it, tentative values marked; None where it was never heard of."""
-        return queries.read_case(self._of(held), case_id, self._position()[0])
+        return queries.read_case(self._of(held), case_id, self._agreed_up_to)
 
     def resource(self, resource_id: str, held: Records | None = None) -> queries.ResourceView | None:
-        return queries.read_resource(self._of(held), resource_id, self._position()[0])
+        return queries.read_resource(self._of(held), resource_id, self._agreed_up_to)
+
+    @property
+    def _agreed_up_to(self) -> int:
+        """What stands above is tentative. No agreed value that can be read stands higher, wherever it is read."""
+        return max(self._position()[0], self._desk.core.agreed_up_to)
 
     def _of(self, held: Records | None) -> Records:
         return self._records() if held is None else held
@@ -230,14 +252,14 @@ class Service:
         held: Records | None = None,
     ) -> Iterator[queries.CaseView]:
         """Cases, whole; of one owner, open or closed ones only, where asked."""
-        records, index = self._of(held), self._position()[0]
+        records, index = self._of(held), self._agreed_up_to
         for case_id in queries.list_cases(records, owner=owner, open=open):
             view = queries.read_case(records, case_id, index)
             if view is not None:
                 yield view
 
     def resources(self, owner: str | None = None, held: Records | None = None) -> Iterator[queries.ResourceView]:
-        records, index = self._of(held), self._position()[0]
+        records, index = self._of(held), self._agreed_up_to
         for resource_id in queries.list_resources(records, owner=owner):
             view = queries.read_resource(records, resource_id, index)
             if view is not None:
@@ -262,7 +284,7 @@ class Service:
     def verdicts(self, asked: Asked) -> Verdicts:
         """What became of acts, the newest first: of this site's own all that are remembered, of others' what the state
         keeps."""
-        core, (index, _) = self._desk.core, self._position()
+        core, index = self._desk.core, self._agreed_up_to
         zone_ms = core.zone_ms(now_ms()) or wall_ms()
         return verdicts(asked, core.site, self._acts, self._records(), index, zone_ms)
 
@@ -314,6 +336,12 @@ class Service:
         self._remembered = 0
         self.moved()
 
+    def previewed(self, subjects: tuple[tuple[str, str], ...]) -> None:
+        """These are shown otherwise from now on, though the state is where it was."""
+        self.previews += 1
+        self.previewed_subjects = subjects
+        self.moved()
+
     def moved(self) -> None:
         """The state or the journal moved: whoever waits looks again."""
         self._moved.set()
@@ -325,10 +353,16 @@ class Service:
     # ------------------------------------------------------------------ as JSON
 
     def json_case(self, case_id: str, held: Records | None = None) -> bytes:
-        return self._json("case", self.case(case_id, held), case_id)
+        return self._json("case", self.case(case_id, held), case_id, self._known_by("case", case_id, held))
 
     def json_resource(self, resource_id: str, held: Records | None = None) -> bytes:
-        return self._json("resource", self.resource(resource_id, held), resource_id)
+        return self._json(
+            "resource", self.resource(resource_id, held), resource_id, self._known_by("resource", resource_id, held)
+        )
+
+    def _known_by(self, kind: str, name: str, held: Records | None) -> tuple[str, str] | None:
+        """What is confirmed is read from the copy alone, whatever is shown ahead of it."""
+        return None if held is not None and held is self._agreed() else (kind, name)
 
     def json_cases(self, owner: str | None, open: bool | None, held: Records | None = None) -> bytes:  # noqa: A002
         return self._json("cases", list(self.cases(owner, open, held)), "")
@@ -356,7 +390,7 @@ class Service:
             {"index": index, "term": term, "digest": queries.digest(records), "owners": queries.digests(records)}
         )
 
-    def _json(self, what: str, value: Any, name: str) -> bytes:
+    def _json(self, what: str, value: Any, name: str, subject: tuple[str, str] | None = None) -> bytes:
         if value is None:
             raise InvalidMessage((Place(what, f"{name!r} is not known here"),))
-        return msgspec.json.encode({"freshness": self.freshness(), what: value})
+        return msgspec.json.encode({"freshness": self.freshness(subject=subject), what: value})

@@ -129,7 +129,7 @@ def of_site(node: SiteNode) -> Callable[[], Now]:
             restored=fresh.restored,
             fenced=fresh.fenced,
         )
-        return Now(node.desk.core.view(), fresh.index, facts)
+        return Now(node.desk.core.view(), node.desk.core.agreed_up_to, facts)
 
     return now
 

@@ -18,12 +18,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
 from replica.cases import digest as digests
 from replica.cases import keys, queries
+from replica.cases.records import Layer, Overlay, Records
 from replica.config import Limits
 from replica.errors import RemoteProtocolError, StorageFailed, StoreDamaged, StoreError
 from replica.runtime.connection import Connection
@@ -45,6 +46,8 @@ from replica.wire.snapshot import (
     StateNeeded,
     StillHere,
 )
+
+T = TypeVar("T")
 
 SILENT_S = 10.0
 """A receiver that says nothing for so long is given up. While it works it says that it is still there."""
@@ -117,7 +120,7 @@ class Shipper:
         self._state = state
         self._store = store
         self._outside = outside
-        self._limits = limits
+        self.limits = self._limits = limits
         self._log = log
         self._pace = Pace(limits.snapshot_mib_per_s << 20)
         self._taking = trio.Lock()
@@ -221,6 +224,21 @@ class Shipper:
                 return Changes(index, moment.index, moment.term, digest, records, size)
         return None
 
+    async def as_of_one_moment(self, read: Callable[[Records], T]) -> tuple[Moment, T] | None:
+        """What `read` finds in the state, beside the loop, and the moment it is of. None where the state was written
+        back each time meanwhile: then it is of none."""
+        for _ in range(MOMENTS):
+            moment = self._state.moment()
+            found = await self._outside.in_worker(lambda: read(Overlay(self._store.state, Layer(moment.above))))  # noqa: B023
+            if self._state.last_frozen_index == moment.last_frozen_index:
+                return moment, found
+        return None
+
+    async def of_about_now(self, read: Callable[[Records], T]) -> T:
+        """The same of no one moment: records of a little later may be among them."""
+        above = self._state.moment().above
+        return await self._outside.in_worker(lambda: read(Overlay(self._store.state, Layer(above))))
+
     async def _send_changes(
         self, connection: Connection, inbox: Inbox[FromReceiver], changes: Changes, goal: Goal
     ) -> SnapshotDone:
@@ -231,12 +249,13 @@ class Shipper:
         connection.post(encode(begin))
         for chunk in state_chunks(changes.records, MAX_CHUNK_BYTES):
             encoded = encode(chunk)
-            await self._put(connection, encoded)
+            await self.put(connection, encoded)
         connection.post(encode(StateEnd(changes.digest)))
         done: SnapshotDone = await _heard(inbox, SnapshotDone)
         return done
 
-    async def _put(self, connection: Connection, encoded: bytes) -> None:
+    async def put(self, connection: Connection, encoded: bytes) -> None:
+        """Send it when its time has come: what one node sends of its state is paced together."""
         await self._pace.spend(len(encoded))
         await connection.until_below(MOST_WAITING_BYTES)
         connection.post(encoded)
@@ -258,7 +277,7 @@ class Shipper:
                 if number >= len(manifest.chunks):
                     raise RemoteProtocolError(f"chunk {number} of {len(manifest.chunks)} was asked for")
                 data = await self._read(manifest, number)
-                await self._put(connection, encode(SnapshotChunk(manifest.name, number, data)))
+                await self.put(connection, encode(SnapshotChunk(manifest.name, number, data)))
         return SnapshotDone(False, "the connection broke")
 
     async def _read(self, manifest: Manifest, number: int) -> bytes:

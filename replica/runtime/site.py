@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -42,6 +42,7 @@ from replica.runtime.history import DAY_MS, History, remembered
 from replica.runtime.inbox import Inbox
 from replica.runtime.line import Line
 from replica.runtime.outside import REAL, Outside
+from replica.runtime.previewed import Previews
 from replica.runtime.service import Service
 from replica.runtime.state import State
 from replica.runtime.writeback import WriteBack, in_loop
@@ -52,6 +53,8 @@ from replica.wire.envelope import StateRecords
 from replica.wire.feed import Zones
 from replica.wire.operation_codec import decode_operation, decode_verdict, encode_verdict
 from replica.wire.snapshot import FromSender, SnapshotDone
+
+T = TypeVar("T")
 
 READ_AT_ONCE = 1000
 MOST_DAMAGED = 10
@@ -111,6 +114,7 @@ class SiteNode:
         self.history = History(config, self.state, store, outside, log)
         self.acts = Acts(config.site.name, self.state)
         self.drills = Drills(self)
+        self.previews = Previews(self)
         self._flush_now = trio.Event()
         self._replay_from: tuple[int, int] | None = None
         self._recalls: list[tuple[tuple[bytes, int], ...]] = []
@@ -223,6 +227,10 @@ class SiteNode:
     def followed_to(self) -> tuple[int, int]:
         """What the feed has brought, in place or held back by a drill: (index, term)."""
         return self.drills.position() or self.position()
+
+    async def in_worker(self, work: Callable[[], T]) -> T:
+        """Run what reads much beside the loop."""
+        return await self._outside.in_worker(work)
 
     async def _confirm_read(self) -> int:
         if self.drills.current is not None:

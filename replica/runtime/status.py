@@ -80,6 +80,7 @@ def site_status(node: SiteNode) -> dict[str, Any]:
         "generation": node.generation,
         **node.history.status(node.desk.core.offers_again),
         "applied_index": node.state.index,
+        "preview_index": fresh.preview_index,
         "flushed_index": node.state.flushed_index,
         "storage": "full" if node.storage_full else "ok",
         "confirmed_age_ms": fresh.confirmed_age_ms,

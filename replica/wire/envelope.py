@@ -99,6 +99,8 @@ ZONE_TO_SITE: Final[tuple[type[ZoneToSiteMessage], ...]] = (
     feed.Hint,
     feed.Zones,
     feed.ReadConfirmed,
+    feed.PreviewNeeded,
+    feed.Preview,
     *snapshot.FROM_SENDER,
 )
 TO_CLIENT: Final[tuple[type[client.ClientResponse], ...]] = (client.Receipts, client.Answer, client.Failure)

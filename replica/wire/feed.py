@@ -4,6 +4,16 @@ A site says where it is (`Follow`) and is sent what the quorum has agreed since:
 state where it is too far behind. It offers its operations (`Submit`); answers to those are hints only, the feed is
 the truth (rule 16). A zone that does not lead sends them on (`Forward`).
 
+A site that is far behind may be sent its own cases before all that (cases/scope.py). It asks for that in its `Follow`,
+which an older zone does not read; a zone says nothing of it to a site that did not ask:
+
+    site                                     zone
+    Follow(index, term, preview=True)  ->
+                                       <-    PreviewNeeded: you are far behind; what do you show as yours?
+    PreviewWant(site, subjects)        ->
+                                       <-    Preview(index, term, covered, records, more) ...
+                                       <-    the effects, or the state, as ever
+
 Beats say what a quorum has confirmed. A zone that knows of no leader has nothing to confirm and says so (`NoQuorum`):
 a site must never take silence of the quorum for calm.
 """
@@ -11,6 +21,7 @@ a site must never take silence of the quorum for calm.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
@@ -36,11 +47,13 @@ from replica.wire.pieces import cut
 class Follow(Struct, frozen=True, array_like=True, tag="follow"):
     """Site to zone: my applied state is at (index, term); send what comes after. (0, 0): I have nothing.
 
-    `whole`: a record of my state is damaged; first send me a whole one, as of that index or later."""
+    `whole`: a record of my state is damaged; first send me a whole one, as of that index or later. `preview`: where I
+    am far behind, first send me my own."""
 
     index: Count
     term: Count
     whole: bool = False
+    preview: bool = False
 
 
 class Submit(Struct, frozen=True, array_like=True, tag="submit"):
@@ -95,6 +108,24 @@ class StateEnd(Struct, frozen=True, array_like=True, tag="state-end"):
     """That was all of it; `digest` is the whole state's, to be compared before it is put in place."""
 
     digest: Annotated[bytes, Meta(max_length=64)]
+
+
+class PreviewNeeded(Struct, frozen=True, array_like=True, tag="preview-needed"):
+    """Zone to site, which asked: you are far behind (my state is at `index`), and are sent your own first. Say what you
+    show as yours now."""
+
+    index: Count
+
+
+class Preview(Struct, frozen=True, array_like=True, tag="preview"):
+    """Zone to site: records as they are agreed at (index, term), or a part of them, and keys of what they cover. What
+    would stand under a covered key and is not sent is not there. (0, 0): there is no preview to be had."""
+
+    index: Count
+    term: Count
+    covered: Annotated[tuple[bytes, ...], Meta(max_length=MAX_RECORDS_PER_CHUNK)]
+    records: Annotated[tuple[tuple[bytes, bytes], ...], Meta(max_length=MAX_RECORDS_PER_CHUNK)]
+    more: bool = False
 
 
 class Behind(Struct, frozen=True, array_like=True, tag="behind"):
@@ -188,7 +219,18 @@ class ReadConfirmed(Struct, frozen=True, array_like=True, tag="read-confirmed"):
 SiteMessage: TypeAlias = Follow | Submit | ConfirmRead | Here
 """What a site may send a zone."""
 ZoneToSiteMessage: TypeAlias = (
-    FeedBeat | NoQuorum | EffectsMessage | StateBegin | StateChunk | StateEnd | Behind | Hint | Zones | ReadConfirmed
+    FeedBeat
+    | NoQuorum
+    | EffectsMessage
+    | StateBegin
+    | StateChunk
+    | StateEnd
+    | Behind
+    | Hint
+    | Zones
+    | ReadConfirmed
+    | PreviewNeeded
+    | Preview
 )
 """What a zone may send a site."""
 
@@ -234,3 +276,27 @@ def state_chunks(records: Iterable[tuple[bytes, bytes | None]], max_bytes: int =
         size += more
     if held or deleted:
         yield StateChunk(tuple(held), tuple(deleted))
+
+
+def previews(
+    index: int,
+    term: int,
+    covered: Iterable[bytes],
+    records: Iterable[tuple[bytes, bytes]],
+    max_bytes: int = PIECE_BYTES,
+) -> Iterator[Preview]:
+    """What is covered and the records, in parts of about `max_bytes`. The last one says that it is the last."""
+    keys: list[bytes] = []
+    held: list[tuple[bytes, bytes]] = []
+    size = 0
+    for key, value in chain(((key, None) for key in covered), records):
+        more = len(key) + len(value or b"")
+        if size and (size + more > max_bytes or len(keys) + len(held) == MAX_RECORDS_PER_CHUNK):
+            yield Preview(index, term, tuple(keys), tuple(held), more=True)
+            keys, held, size = [], [], 0
+        if value is None:
+            keys.append(key)
+        else:
+            held.append((key, value))
+        size += more
+    yield Preview(index, term, tuple(keys), tuple(held))

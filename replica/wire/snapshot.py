@@ -27,9 +27,11 @@ from replica.wire.limits import (
     MAX_CHUNK_BYTES,
     MAX_CHUNKS,
     MAX_CHUNKS_WANTED,
+    MAX_RECORDS_PER_CHUNK,
     MAX_SNAPSHOT_NAME,
     Count,
     MembershipBytes,
+    Name,
     Text,
 )
 
@@ -97,9 +99,23 @@ class StillHere(Struct, frozen=True, array_like=True, tag="still-here"):
     work: Text
 
 
+class PreviewWant(Struct, frozen=True, array_like=True, tag="preview-want"):
+    """Site to zone, which has said that it is far behind (feed.py): send what is `site`'s own. `subjects`: these, as
+    (kind, id), are among what it shows as its own, whatever has become of them."""
+
+    site: Name
+    subjects: Annotated[tuple[tuple[Name, Name], ...], Meta(max_length=MAX_RECORDS_PER_CHUNK)]
+
+
 FromSender: TypeAlias = StateNeeded | SnapshotOffer | SnapshotChunk | StillHere
 """What the sender of a state may say, beside StateBegin, StateChunk and StateEnd."""
-FromReceiver: TypeAlias = StateAsk | SnapshotWant | SnapshotDone | StillHere
+FromReceiver: TypeAlias = StateAsk | SnapshotWant | SnapshotDone | StillHere | PreviewWant
 
 FROM_SENDER: Final[tuple[type[FromSender], ...]] = (StateNeeded, SnapshotOffer, SnapshotChunk, StillHere)
-FROM_RECEIVER: Final[tuple[type[FromReceiver], ...]] = (StateAsk, SnapshotWant, SnapshotDone, StillHere)
+FROM_RECEIVER: Final[tuple[type[FromReceiver], ...]] = (
+    StateAsk,
+    SnapshotWant,
+    SnapshotDone,
+    StillHere,
+    PreviewWant,
+)

@@ -170,8 +170,10 @@ CORES: dict[int, SiteCore] = {}
 def _all_is_well(patch: pytest.MonkeyPatch) -> None:
     true = SiteCore.freshness
 
-    def freshness(self: SiteCore, now_ms: int, owner: str | None = None) -> Freshness:
-        told = true(self, now_ms, owner)
+    def freshness(
+        self: SiteCore, now_ms: int, owner: str | None = None, subject: tuple[str, str] | None = None
+    ) -> Freshness:
+        told = true(self, now_ms, owner, subject)
         return replace(told, mode=Mode.CONNECTED, unconfirmed_since_ms=None)
 
     patch.setattr(SiteCore, "freshness", freshness)

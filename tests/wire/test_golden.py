@@ -99,7 +99,7 @@ MEMBERSHIP = Membership(
     ((1, 3), (2, 1)),
 )
 MESSAGES: tuple[Any, ...] = (
-    feed.Follow(1000, 8, True),
+    feed.Follow(1000, 8, True, True),
     feed.Submit((b"operation 1", b"operation 2")),
     feed.FeedBeat(8, 1000, 1_700_000_000_000, 3),
     feed.NoQuorum(8),
@@ -118,6 +118,9 @@ MESSAGES: tuple[Any, ...] = (
     feed.ConfirmRead(7),
     feed.Here(1000),
     feed.ReadConfirmed(7, 1000, "no leader", 100),
+    feed.PreviewNeeded(1000),
+    snapshot.PreviewWant("site-44", (("case", CASE),)),
+    feed.Preview(1000, 8, (b"L", b"ckey\0", b"Ckey"), ((b"Ckey", b"record"),), True),
     snapshot.StateNeeded(1001),
     snapshot.StateAsk(900, 7),
     snapshot.SnapshotOffer("1000-8-0a", 1000, 8, 7, b"{}", bytes(16), 5, 4, bytes(range(32))),
@@ -235,6 +238,19 @@ def test_what_the_first_release_did_not_say_has_its_default(name: str, message: 
 
 def test_a_site_of_the_first_release_never_asks_for_a_whole_state() -> None:
     assert decode(GOLDEN["message/Follow@1"], ALL_MESSAGES) == feed.Follow(1000, 8)
+
+
+def test_a_site_of_an_older_release_never_asks_for_its_own_first() -> None:
+    assert decode(GOLDEN["message/Follow@2"], ALL_MESSAGES) == feed.Follow(1000, 8, True)
+
+
+def test_a_zone_of_an_older_release_does_not_read_that_a_site_asks_for_its_own_first() -> None:
+    class OlderFollow(msgspec.Struct, frozen=True, array_like=True, tag="follow"):
+        index: int
+        term: int
+        whole: bool = False
+
+    assert msgspec.msgpack.decode(GOLDEN["message/Follow"], type=OlderFollow) == OlderFollow(1000, 8, True)
 
 
 def test_a_membership_once_written_is_read() -> None:
