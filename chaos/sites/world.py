@@ -175,9 +175,11 @@ class SitesWorld(World):
         )
 
     def _apart_since_s(self, site: Host) -> float | None:
-        """Since when no zone can be heard there, at the latest; None where one may be. What had come while the process
-        was paused is heard when it goes on."""
-        since_s = site.thawed_s
+        """Since when no zone can be heard there, at the latest; None where one may be. A process that was paused has to
+        look at its clock first; what came in a pause too short to be noticed is heard late by as much."""
+        timing = self.weather.timing
+        since_s = site.thawed_s - timing.cut_off_after_ms / 1000
+        late_s = timing.line_silent_ms / 1000 if site.thawed_s else 0.0
         for zone in self.zones:
             reasons = []
             way = self.network.way(zone.name, site.name)
@@ -187,7 +189,7 @@ class SitesWorld(World):
                 reasons.append(max(zone.died_s, way.healed_s))  # what it had sent into the cut comes after that
             if not reasons:
                 return None
-            since_s = max(since_s, min(reasons))
+            since_s = max(since_s, min(reasons) + late_s)
         return since_s
 
     # ------------------------------------------------------------------ what nodes tell

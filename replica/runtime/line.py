@@ -203,6 +203,12 @@ class Line:
         fetch = _Fetch()
         fetch.ended = True
         while frames := await connection.receive():
+            if self._was_silent():
+                # This process stood still: what waited in its socket is as old as that, and no news of a quorum (B3).
+                progress.silent = True
+                self._log.info("line-slept", zone=zone.name, silent_ms=now_ms() - self._heard_ms)
+                connection.give_up()
+                return
             self._heard_ms = now_ms()
             for payload in frames:
                 message = decode(payload, ZONE_TO_SITE)
@@ -265,6 +271,9 @@ class Line:
             progress.speaks_at_ms = now_ms() + self._config.timing.cut_off_after_ms // 5
             connection.post(encode(Here(self._site.followed_to()[0])))
 
+    def _was_silent(self) -> bool:
+        return now_ms() - self._heard_ms > self._config.timing.line_silent_ms
+
     async def _watch_silence(self, connection: Connection, zone: ZonePeer, progress: _Progress) -> None:
         """Give a connection up that says nothing: a cut line closes no sockets."""
         silent_ms = self._config.timing.line_silent_ms
@@ -273,7 +282,7 @@ class Line:
             await trio.sleep(silent_ms / 4000)
             if connection.received_bytes != received:
                 received, self._heard_ms = connection.received_bytes, now_ms()
-            if now_ms() - self._heard_ms > silent_ms:
+            if self._was_silent():
                 self._log.info("line-silent", zone=zone.name, silent_ms=now_ms() - self._heard_ms)
                 progress.silent = True
                 connection.give_up()

@@ -8,18 +8,22 @@ from typing import Any, cast
 
 import pytest
 import trio
+import trio.testing
 
 import replica
 from replica.cases.commands import Opening
 from replica.cases.operations import HybridTime, Operation, OperationId
 from replica.cases.records import Empty
-from replica.config import Timing
+from replica.config import Timing, ZonePeer
 from replica.offline import events, lives
 from replica.offline.core import SiteConfig, SiteCore
 from replica.runtime.bell import now_ms
 from replica.runtime.desk import Desk, ForgetfulJournal
 from replica.runtime.ingress import Ingress, Waiting
+from replica.runtime.line import Line, _Progress
 from replica.runtime.zone import ZoneNode
+from replica.wire import encode
+from replica.wire.feed import FeedBeat
 from tests.runtime.nodes import CASE, Plan, until, until_mode
 
 SITE = "fr.health.samu440"
@@ -90,3 +94,36 @@ async def test_a_cut_flushes_at_once(tmp_path: Path) -> None:
             assert site.status()["flushed_index"] == 0
         await until_mode(site, "cut-off")
         await until(lambda: site.status()["flushed_index"] == site.status()["applied_index"] > 0)
+
+
+@pytest.mark.parametrize(("slept_s", "heard"), [(0.4, 1), (0.6, 0)])
+async def test_what_waited_in_the_socket_of_a_process_that_stood_still_is_no_news(
+    slept_s: float, heard: int, mock_clock: trio.testing.MockClock
+) -> None:
+    """Stopped for an hour and cut off meanwhile, a site took the heartbeats of that time for fresh ones (B3)."""
+    events_heard, given_up = list[events.Event](), list[bool]()
+
+    class Wire:
+        received_bytes = 0
+
+        async def receive(self) -> list[bytes]:
+            await trio.lowlevel.checkpoint()
+            mock_clock.jump(slept_s)
+            return [] if events_heard else [encode(FeedBeat(1, 2, 3, 1))]
+
+        def give_up(self) -> None:
+            given_up.append(True)
+
+        def post(self, message: bytes) -> None:
+            pass
+
+    site = SimpleNamespace(event=events_heard.append, followed_to=lambda: (0, 0))
+    log = SimpleNamespace(info=lambda *told, **more: None)
+    zone = ZonePeer(1, "zone-1", "127.0.0.1:1")
+    config = SimpleNamespace(timing=Timing(line_silent_ms=500), zones=(zone,))
+    line = Line(cast(Any, config), cast(Any, None), cast(Any, site), log)
+    line._heard_ms = now_ms()
+    async with trio.open_nursery() as nursery:
+        await line._listen(cast(Any, Wire()), zone, _Progress(speaks=False), nursery)
+    assert sum(isinstance(one, events.Heard) for one in events_heard) == heard
+    assert len(given_up) == 1 - heard
