@@ -1,4 +1,5 @@
-"""Lies about the working view (rule 14), about how a charge comes home (level 3), and about drills.
+"""Lies about the working view (rule 14), about own cases shown ahead of the rest, about how a charge comes home (level
+3), and about drills.
 
 Each is held against the shortest test of what it breaks; those of the view then against the random walks, which compare
 the view after every step with one that is made anew.
@@ -9,6 +10,7 @@ from __future__ import annotations
 from chaos.mutants.mutant import Mutant, NamedTests
 
 DRILL = "replica/runtime/drill.py"
+PREVIEW = "replica/offline/preview.py"
 RETURNING = "replica/cases/returning.py"
 VIEW = "replica/offline/view.py"
 
@@ -18,6 +20,11 @@ WALKS = NamedTests(("tests/offline/test_invariants.py::test_every_invariant_hold
 def view(*names: str) -> NamedTests:
     """Tests of tests/offline/test_view.py."""
     return NamedTests(tuple(f"tests/offline/test_view.py::{name}" for name in names))
+
+
+def preview(*names: str) -> NamedTests:
+    """Tests of tests/offline/test_preview.py."""
+    return NamedTests(tuple(f"tests/offline/test_preview.py::{name}" for name in names))
 
 
 def returning(*names: str) -> NamedTests:
@@ -65,6 +72,42 @@ VIEWING = (
         "TENTATIVE_INDEX = 1 << 48",
         "TENTATIVE_INDEX = 3",
         (view("test_an_entry_without_changes_makes_nothing_of_ours_agreed"), WALKS),
+    ),
+    Mutant(
+        "preview-swallows-own-acts",
+        "What the zones decided about a case elsewhere is shown from neither the preview nor the copy.",
+        PREVIEW,
+        "return Shown(held, ahead, below)",
+        "return ahead",
+        (preview("test_an_operation_is_shown_once_wherever_it_is_decided"),),
+    ),
+    Mutant(
+        "preview-goes-back",
+        "A later preview takes the place of one that covers more.",
+        "replica/offline/core.py",
+        "if held is not None and not held.covered <= preview.covered:",
+        "if False:",
+        (preview("test_a_preview_that_would_go_back_is_not_taken"),),
+    ),
+    Mutant(
+        "preview-outlives-its-entry",
+        "The copy passes a preview, which goes on hiding it.",
+        "replica/offline/core.py",
+        "if held is not None and (self._applied[0] >= held.index or",
+        "if held is not None and (",
+        (preview("test_the_way_back_to_the_copy_costs_nothing_and_changes_nothing"),),
+    ),
+    Mutant(
+        "closed-meanwhile-stays-open",
+        "A zone sends what is the site's own now, and not what the site shows as its own.",
+        "replica/cases/scope.py",
+        'cases = [one for one in known if one[0] == "case"]',
+        "cases: list[Subject] = []",
+        (
+            NamedTests(
+                ("tests/cases/test_scope.py::test_what_the_site_shows_as_its_own_is_sent_whatever_has_become_of_it",)
+            ),
+        ),
     ),
     Mutant(
         "heard-site-taken-over",

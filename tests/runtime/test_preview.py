@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -12,12 +13,15 @@ import trio
 
 import replica
 from replica.cases.commands import CloseCase
+from replica.cases.records import Empty
 from replica.config import Limits
 from replica.errors import NotAvailable
 from replica.offline.events import Mode
+from replica.runtime.previewed import Previews
 from replica.runtime.service import Change, Changes, Service
 from replica.runtime.site import SiteNode
 from replica.runtime.status import site_status
+from replica.wire.feed import Preview
 from tests.runtime.nodes import CASE_ID, SAMU, Plan, until
 from tests.runtime.shipped import QUICK, SMALL, World
 from tests.runtime.test_site_damage import OTHER_ID, begun, is_even, note, notes
@@ -172,6 +176,24 @@ async def test_thousands_of_entries_come_behind_the_own_cases_and_those_who_foll
         assert (told[0].index, told[0].time_ms, told[0].decided) == (index, 0, ())
         assert [one.index for one in told[1:4]] == [index + 1, index + 2, index + 3]
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("in_drill", [False, True])
+async def test_in_a_drill_nothing_is_asked_for_and_nothing_taken(in_drill: bool) -> None:
+    """The site is to behave as cut off."""
+    await trio.lowlevel.checkpoint()
+    steps: list[object] = []
+    core = SimpleNamespace(preview=None)
+    site = SimpleNamespace(
+        drills=SimpleNamespace(current=object() if in_drill else None),
+        desk=SimpleNamespace(core=core, step=steps.append),
+        state=Empty(),
+    )
+    previews = Previews(site)
+    previews.take(Preview(9, 1, (b"L",), (), more=True))
+    previews.take(Preview(9, 1, (), ((b"L", b"\x01"),)))
+    assert previews.are_wanted is not in_drill
+    assert len(steps) == (0 if in_drill else 1)
 
 
 @pytest.mark.parametrize("what", ["an older zone", "a site that does not ask", "too late"])
