@@ -28,7 +28,7 @@ from replica.storage import set_aside
 from replica.telemetry import logger
 
 ASK_MS = 1000
-SWITCH_S = 0.0005
+SWITCH_S = 0.002
 """How long a thread that writes to the disk may keep the loop waiting; Python's own 5 ms are several heartbeats'
 worth of a caller's wait."""
 YOUNG_OBJECTS = 50_000

@@ -2,8 +2,8 @@
 
 A site that comes back offers in seconds what it did in hours. Nobody waits for a receipt of that; at every other site
 somebody does. So while there are such others, a backlog takes turns with rest: a small entry of it, and when that is
-applied a pause of twice its time, in which the machines are the others'. While there are none, it goes in as fast as it
-comes.
+applied a pause of three times its time, in which the machines are the others'. While there are none, it goes in as fast
+as it comes.
 
 An operation is backlog by its age, and so is what its site does behind it: a site's operations keep their order.
 """
@@ -21,11 +21,11 @@ from replica.cases.operations import Operation, OperationId
 MOST_OPERATIONS = 256
 MOST_BYTES = 256 << 10
 """One entry's operations. Applying it holds up the loop for some ten milliseconds at most, well below a heartbeat."""
-FEW_OPERATIONS = 32
-"""Of a backlog in one entry while others are at work: some three milliseconds of every loop."""
+FEW_OPERATIONS = 24
+"""Of a backlog in one entry while others are at work: some two milliseconds of every loop."""
 BACKLOG_AGE_MS = 2000
 """Older operations are backlog. Above any budget that people set: of a live one somebody would have been told."""
-RESTS = 2
+RESTS = 3
 """How many times as long as its turn a backlog rests."""
 OTHERS_FOR_MS = 2000
 """So long after a live operation others count as at work."""
