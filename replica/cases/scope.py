@@ -28,7 +28,7 @@ from replica.cases.draft import Draft, drafted
 from replica.cases.fields import FIELDS
 from replica.cases.owners import CLOSED_STATUSES
 from replica.cases.records import Records
-from replica.cases.state import CURRENT, ELEMENT, HEAD, MISSION, NAMES, Head
+from replica.cases.state import CHARGE_TERMS, CURRENT, ELEMENT, HEAD, MISSION, NAMES, Head
 from replica.cases.values import case_of
 
 Subject = tuple[str, str]
@@ -87,8 +87,16 @@ def wanted(records: Records, site: str, known: Iterable[Subject] = ()) -> list[S
     helped += [("case", case) for case in _asked_by(draft, site)]
     cases = [one for one in known if one[0] == "case"]
     rest = [one for one in known if one[0] != "case"]
-    ordered = [*own, *cases, *(("resource", one) for one in resources), *helped, *rest]
+    ordered = [*_lent(draft), *own, *cases, *(("resource", one) for one in resources), *helped, *rest]
     return [one for one in dict.fromkeys(ordered) if one[0] in keys.HEADS and draft.has(keys.head(*one))]
+
+
+def _lent(draft: Draft) -> Iterator[Subject]:
+    """The cases of take-overs that stand: the charges, which go with every preview, name them. They are few."""
+    for _, value in draft.scan(keys.CHARGE_TERMS):
+        terms = CHARGE_TERMS.decode(value)
+        if terms.ended is None:
+            yield from (("case", case) for case in terms.cases)
 
 
 def _own_resources(draft: Draft, site: str) -> Iterator[str]:
@@ -142,11 +150,11 @@ class Gathering:
             closure = self._closure(subject)
             covered = [key for one in closure for key in _places(one)]
             found = [record for key in covered for record in self._under(key)]
-            aliases = [record for one in closure for record in self._aliases(one)]
-            if self.size + sum(len(key) + len(value) for key, value in (*found, *aliases)) > self._most_bytes:
+            beside = [record for one in closure for record in (*self._aliases(one), *self._missions_of(one))]
+            if self.size + sum(len(key) + len(value) for key, value in (*found, *beside)) > self._most_bytes:
                 return False
             self._taken.update(closure)
-            self._put([*covered, *(key for key, _ in aliases)], [*found, *aliases])
+            self._put([*covered, *(key for key, _ in beside)], [*found, *beside])
         return True
 
     def _put(self, covered: list[bytes], records: list[tuple[bytes, bytes]]) -> None:
@@ -181,6 +189,17 @@ class Gathering:
             yield "resource", MISSION.decode(value).resource
         for _, value in self._draft.scan(keys.request_links(prefix)):
             yield "request", _TEXT.decode(value)
+
+    def _missions_of(self, subject: Subject) -> Iterator[tuple[bytes, bytes]]:
+        """A vehicle says which mission is its present one; that lies with a case which may be nobody's here."""
+        kind, name = subject
+        current = (
+            self._draft.load(keys.current_mission(keys.parts(kind, name)), CURRENT) if kind == "resource" else None
+        )
+        for case in () if current is None else sorted({current.case, *current.cases} - {""}):
+            place = keys.mission(keys.parts("case", case), name)
+            if (value := self._draft.get(place)) is not None:
+                yield place, value
 
     def _aliases(self, subject: Subject) -> Iterator[tuple[bytes, bytes]]:
         """The senders' own numbers that lead to this case."""

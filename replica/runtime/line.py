@@ -89,6 +89,7 @@ class Line:
         self._reads: dict[int, _Asked] = {}
         self._asked = 0
         self._heard_ms = 0
+        self._looked_ms = 0
         self._quorum_ms = 0
         self.zone: str = ""
         """The zone followed just now; empty for none."""
@@ -172,7 +173,7 @@ class Line:
         except RemoteProtocolError as problem:
             self._log.warning("zone-refused", zone=zone.name, reason=str(problem))
             return Tried.OTHERWISE
-        self._heard_ms = self._quorum_ms = now_ms()
+        self._heard_ms = self._quorum_ms = self._looked_ms = now_ms()
         progress = _Progress(speaks=met.levels[1] >= PRESENCE_LEVEL)
         self._tried = connection
         try:
@@ -203,10 +204,12 @@ class Line:
         fetch = _Fetch()
         fetch.ended = True
         while frames := await connection.receive():
-            if self._was_silent():
+            if progress.silent:
+                return
+            if self._stood_still():
                 # This process stood still: what waited in its socket is as old as that, and no news of a quorum (B3).
                 progress.silent = True
-                self._log.info("line-slept", zone=zone.name, silent_ms=now_ms() - self._heard_ms)
+                self._log.info("line-slept", zone=zone.name, silent_ms=now_ms() - self._looked_ms)
                 connection.give_up()
                 return
             self._heard_ms = now_ms()
@@ -271,8 +274,9 @@ class Line:
             progress.speaks_at_ms = now_ms() + self._config.timing.cut_off_after_ms // 5
             connection.post(encode(Here(self._site.followed_to()[0])))
 
-    def _was_silent(self) -> bool:
-        return now_ms() - self._heard_ms > self._config.timing.line_silent_ms
+    def _stood_still(self) -> bool:
+        """Whether nobody here has looked at the clock for longer than a line may be silent."""
+        return now_ms() - self._looked_ms > self._config.timing.line_silent_ms
 
     async def _watch_silence(self, connection: Connection, zone: ZonePeer, progress: _Progress) -> None:
         """Give a connection up that says nothing: a cut line closes no sockets."""
@@ -280,9 +284,10 @@ class Line:
         received = connection.received_bytes
         while True:
             await trio.sleep(silent_ms / 4000)
-            if connection.received_bytes != received:
+            if connection.received_bytes != received and not self._stood_still():
                 received, self._heard_ms = connection.received_bytes, now_ms()
-            if self._was_silent():
+            self._looked_ms = now_ms()
+            if self._looked_ms - self._heard_ms > silent_ms:
                 self._log.info("line-silent", zone=zone.name, silent_ms=now_ms() - self._heard_ms)
                 progress.silent = True
                 connection.give_up()

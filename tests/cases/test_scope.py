@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from replica.cases import keys, queries
-from replica.cases.commands import CloseCase, Fact, RegisterOrganisation, Subject, TakeOver, TransferCase
+from replica.cases.commands import CloseCase, Fact, RaiseLevel, RegisterOrganisation, Subject, TakeOver, TransferCase
+from replica.cases.levels import HIGHEST_LEVEL
 from replica.cases.records import Empty, Overlay
 from replica.cases.scope import Gathering, own_open, wanted
 from tests.cases.world import FIRE, A, B, World, about, creation, report, status, two_sites, update, vehicle
@@ -53,6 +54,26 @@ def test_neighbours_that_are_helped_come_after_all_that_is_own() -> None:
     b.do(about("smur", "helped", status("DECLENCHE"), sender=B))
     found = wanted(world.records, A)
     assert found == [("case", "z own"), ("resource", "smur"), ("case", "helped")]
+
+
+def test_what_is_named_by_what_is_sent_is_sent_too() -> None:
+    """The mission a vehicle is on, whoever's case it is for; the closed case of a take-over that still stands."""
+    world, a, b = two_sites()
+    for level in range(2, HIGHEST_LEVEL + 1):
+        a.do(RaiseLevel(level))
+    a.do(creation("own"))
+    a.do(creation("lent"))
+    b.do(creation("theirs", B))
+    a.do(vehicle("smur", A))
+    a.do(about("smur", "own", status("DECLENCHE")))
+    a.do(about("smur", "theirs", status("DECLENCHE")))
+    b.do(TakeOver(A, B, 1, "drowned", cases=("lent",)))
+    b.do(CloseCase("lent"))
+    sent = Gathering(world.records, A, MOST)
+    sent.take([("case", "own")])
+    assert keys.mission(keys.parts("case", "theirs"), "smur") in dict(sent.records)
+    assert keys.parts("case", "theirs") not in sent.covered
+    assert ("case", "lent") in wanted(world.records, A)
 
 
 def test_what_the_site_shows_as_its_own_is_sent_whatever_has_become_of_it() -> None:

@@ -122,7 +122,7 @@ async def test_what_waited_in_the_socket_of_a_process_that_stood_still_is_no_new
     zone = ZonePeer(1, "zone-1", "127.0.0.1:1")
     config = SimpleNamespace(timing=Timing(line_silent_ms=500), zones=(zone,))
     line = Line(cast(Any, config), cast(Any, None), cast(Any, site), log)
-    line._heard_ms = now_ms()
+    line._looked_ms = now_ms()
     async with trio.open_nursery() as nursery:
         await line._listen(cast(Any, Wire()), zone, _Progress(speaks=False), nursery)
     assert sum(isinstance(one, events.Heard) for one in events_heard) == heard
