@@ -64,7 +64,7 @@ class Previewing:
                 while not isinstance(want := await inbox.next(MADE_WITHIN_S), PreviewWant):
                     pass
                 async with self._turn:
-                    subjects = await self._shipper.of_about_now(partial(_wanted, site=want.site, known=want.subjects))
+                    subjects = await self._shipper.of_about_now(partial(wanted, site=want.site, known=want.subjects))
                     most = self._shipper.limits.preview_mib << 20
                     gather = partial(_gathered, site=want.site, subjects=subjects, most_bytes=most)
                     made = await self._shipper.as_of_one_moment(gather)
@@ -75,10 +75,6 @@ class Previewing:
                 problem = str(why)
         self._log.warning("preview-not-made", problem=problem)
         return None
-
-
-def _wanted(records: Records, site: str, known: Iterable[Subject]) -> list[Subject]:
-    return wanted(records, site, known)
 
 
 def _gathered(records: Records, site: str, subjects: Iterable[Subject], most_bytes: int) -> Gathering:

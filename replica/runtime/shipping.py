@@ -120,7 +120,7 @@ class Shipper:
         self._state = state
         self._store = store
         self._outside = outside
-        self.limits = self._limits = limits
+        self.limits = limits
         self._log = log
         self._pace = Pace(limits.snapshot_mib_per_s << 20)
         self._taking = trio.Lock()
@@ -214,7 +214,7 @@ class Shipper:
                 continue
             moment = self._state.moment()
             digest = bytes.fromhex(queries.digest(self._state))
-            most = self._limits.changed_mib << 20
+            most = self.limits.changed_mib << 20
             records = await self._outside.in_worker(partial(_read_changed, self._store, moment, changed, most))
             if records is None:
                 return None
@@ -229,15 +229,17 @@ class Shipper:
         back each time meanwhile: then it is of none."""
         for _ in range(MOMENTS):
             moment = self._state.moment()
-            found = await self._outside.in_worker(lambda: read(Overlay(self._store.state, Layer(moment.above))))  # noqa: B023
+            found = await self._read_as_of(read, moment)
             if self._state.last_frozen_index == moment.last_frozen_index:
                 return moment, found
         return None
 
     async def of_about_now(self, read: Callable[[Records], T]) -> T:
         """The same of no one moment: records of a little later may be among them."""
-        above = self._state.moment().above
-        return await self._outside.in_worker(lambda: read(Overlay(self._store.state, Layer(above))))
+        return await self._read_as_of(read, self._state.moment())
+
+    async def _read_as_of(self, read: Callable[[Records], T], moment: Moment) -> T:
+        return await self._outside.in_worker(lambda: read(Overlay(self._store.state, Layer(moment.above))))
 
     async def _send_changes(
         self, connection: Connection, inbox: Inbox[FromReceiver], changes: Changes, goal: Goal
@@ -330,7 +332,7 @@ class Shipper:
         now = trio.current_time()
         for manifest in self.held:
             used = self._used_s.setdefault(manifest.name, now)
-            if not self._in_use[manifest.name] and now - used >= self._limits.snapshot_keep_s:
+            if not self._in_use[manifest.name] and now - used >= self.limits.snapshot_keep_s:
                 await self._drop(manifest)
 
     async def _drop_unused(self, most: int) -> None:

@@ -127,3 +127,25 @@ async def test_what_waited_in_the_socket_of_a_process_that_stood_still_is_no_new
         await line._listen(cast(Any, Wire()), zone, _Progress(speaks=False), nursery)
     assert sum(isinstance(one, events.Heard) for one in events_heard) == heard
     assert len(given_up) == 1 - heard
+
+
+@pytest.mark.parametrize(("slept_s", "silent"), [(0.4, False), (0.6, True)])
+async def test_a_process_that_stood_still_leaves_its_line_whichever_task_wakes_first(
+    slept_s: float, silent: bool, mock_clock: trio.testing.MockClock
+) -> None:
+    """The task that watches the line counted what had waited in the socket as heard just now (sites, seed 178)."""
+    wire = SimpleNamespace(received_bytes=0, give_up=lambda: None)
+    log = SimpleNamespace(info=lambda *told, **more: None)
+    zone = ZonePeer(1, "zone-1", "127.0.0.1:1")
+    config = SimpleNamespace(timing=Timing(line_silent_ms=500), zones=(zone,))
+    line = Line(cast(Any, config), cast(Any, None), cast(Any, None), log)
+    line._heard_ms = line._looked_ms = now_ms()
+    progress = _Progress(speaks=False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(line._watch_silence, cast(Any, wire), zone, progress)
+        await trio.testing.wait_all_tasks_blocked()
+        wire.received_bytes = 1
+        mock_clock.jump(slept_s)
+        await trio.testing.wait_all_tasks_blocked()
+        assert progress.silent is silent
+        nursery.cancel_scope.cancel()
