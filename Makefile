@@ -14,7 +14,7 @@ $(STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "replica needs Python 3.11 or newer"; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: install python3-venv (Debian) and try again"; exit 2; }
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check install --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip --quiet install -c constraints.txt -e '.[cli]' --group dev
+	@$(BIN)/python -m pip --quiet install -c constraints.txt -e '.[bench]' --group dev
 	@rm -f $(VENV)/.stamp-* && touch $@
 
 demo: $(STAMP)   ## three zones, two Samu, a killed leader, a cut line, nothing lost (DEMO="--seed 7" to pass options)
@@ -41,8 +41,8 @@ coverage: $(STAMP) ## every branch of raft/ and cases/ taken by a test; names th
 	  $(BIN)/coverage report --include='replica/raft/*,replica/cases/*' --show-missing --skip-covered --fail-under=100 \
 	  && exit $$tests
 
-bench: $(STAMP)  ## the failover figure on this machine
-	@$(BIN)/python -m bench failover --fault kill --trials 20
+bench: $(STAMP)  ## every figure on this machine in five minutes (BENCH="failover --trials 30" for one of them)
+	@$(BIN)/python -m bench $(or $(BENCH),all --quick)
 
 clean:           ## remove the environment and the caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

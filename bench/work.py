@@ -1,0 +1,41 @@
+"""What the callers of the bench do: small operations on cases that exist, as people make them.
+
+An operation goes the whole walk: checked, numbered, agreed, applied by the rules of its kind, with a verdict, to every
+site's feed. Half are notes, whose text makes the size; half say a case's priority.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from replica.cases.commands import AddNote, Command, Fact, Report, Subject
+
+PRIORITIES: Final = ("P0", "P1", "P2", "P3")
+DEFAULT_BYTES: Final = 256
+"""Of a note's text: an operation is some hundred bytes more."""
+
+
+def case_id(samu: str, number: int) -> str:
+    """The id of the bench's case `number` of this Samu."""
+    return f"{samu}.bench{number}"
+
+
+def creation(samu: str, number: int) -> Report:
+    """A new case of this Samu, as its RS-EDA says it."""
+    facts = (
+        Fact("type", "A"),
+        Fact("creation", f'"2026-11-27T08:{number // 60 % 60:02}:{number % 60:02}+01:00"'),
+        Fact("priority", PRIORITIES[number % 4]),
+        Fact("location.city", '{"inseeCode":"44109","name":"Nantes"}'),
+        Fact("location.address", f'{{"street":"{number} rue de Strasbourg"}}'),
+    )
+    case = case_id(samu, number)
+    return Report(f"create/{case}", "RS-EDA", samu, (Subject("case", case, facts, samu, creates=True),))
+
+
+def act(samu: str, case: str, number: int, text_bytes: int = DEFAULT_BYTES) -> Command | Report:
+    """The operation `number` on a case: a note of `text_bytes` for even numbers, its priority for odd ones."""
+    if number % 2 == 0:
+        return AddNote(case, f"{case}.{number}", f"Note {number} ".ljust(text_bytes, "."))
+    facts = (Fact("priority", PRIORITIES[number // 2 % 4]), Fact("freetext", f'"{number} '.ljust(text_bytes - 1, ".") + '"'))
+    return Report(f"{case}/{number}", "RS-EDA-MAJ", samu, (Subject("case", case, facts, samu),))
