@@ -11,7 +11,20 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-COMMANDS = {"failover": "bench.failover"}
+COMMANDS = {
+    "failover": "bench.failover",
+    "throughput": "bench.throughput",
+    "reads": "bench.reads",
+    "journal": "bench.journal",
+    "feed": "bench.feed",
+    "reconcile": "bench.reconcile",
+    "recovery": "bench.recovery",
+    "sites": "bench.sites",
+    "day": "bench.day",
+    "peers": "bench.peers_table",
+    "profile": "bench.profile",
+    "all": "bench.everything",
+}
 """Name → module."""
 
 

@@ -37,5 +37,8 @@ def act(samu: str, case: str, number: int, text_bytes: int = DEFAULT_BYTES) -> C
     """The operation `number` on a case: a note of `text_bytes` for even numbers, its priority for odd ones."""
     if number % 2 == 0:
         return AddNote(case, f"{case}.{number}", f"Note {number} ".ljust(text_bytes, "."))
-    facts = (Fact("priority", PRIORITIES[number // 2 % 4]), Fact("freetext", f'"{number} '.ljust(text_bytes - 1, ".") + '"'))
+    facts = (
+        Fact("priority", PRIORITIES[number // 2 % 4]),
+        Fact("freetext", f'"{number} '.ljust(text_bytes - 1, ".") + '"'),
+    )
     return Report(f"{case}/{number}", "RS-EDA-MAJ", samu, (Subject("case", case, facts, samu),))
