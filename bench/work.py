@@ -23,8 +23,7 @@ def case_id(samu: str, number: int) -> str:
 def creation(samu: str, number: int) -> Report:
     """A new case of this Samu, as its RS-EDA says it."""
     facts = (
-        Fact("type", "A"),
-        Fact("creation", f'"2026-11-27T08:{number // 60 % 60:02}:{number % 60:02}+01:00"'),
+        Fact("health_motive", '{"code":"M01.01","label":"Malaise"}'),
         Fact("priority", PRIORITIES[number % 4]),
         Fact("location.city", '{"inseeCode":"44109","name":"Nantes"}'),
         Fact("location.address", f'{{"street":"{number} rue de Strasbourg"}}'),
@@ -39,6 +38,6 @@ def act(samu: str, case: str, number: int, text_bytes: int = DEFAULT_BYTES) -> C
         return AddNote(case, f"{case}.{number}", f"Note {number} ".ljust(text_bytes, "."))
     facts = (
         Fact("priority", PRIORITIES[number // 2 % 4]),
-        Fact("freetext", f'"{number} '.ljust(text_bytes - 1, ".") + '"'),
+        Fact("location.freetext", f"Access {number} ".ljust(text_bytes, ".")),
     )
     return Report(f"{case}/{number}", "RS-EDA-MAJ", samu, (Subject("case", case, facts, samu),))
