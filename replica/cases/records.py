@@ -27,31 +27,38 @@ class Layer(dict[bytes, bytes | None]):
     Records are set with `[]` and `update`; one that is gone stays, as None.
     """
 
-    __slots__ = ("_drawers",)
+    __slots__ = ("_drawers", "_unfiled")
 
     def __init__(self, changes: Mapping[bytes, bytes | None] | None = None) -> None:
-        super().__init__()
+        super().__init__(changes or ())
         self._drawers: dict[bytes, dict[bytes, None]] = {}
-        if changes:
-            self.update(changes)
+        self._unfiled: list[bytes] = list(self)
+        """Set since a drawer was last looked into, perhaps more than once: most records are never looked for so."""
 
     def __setitem__(self, key: bytes, value: bytes | None) -> None:
-        if key not in self:
-            self._drawers.setdefault(_drawer(key), {})[key] = None
+        self._unfiled.append(key)
         super().__setitem__(key, value)
 
     def update(self, changes: Mapping[bytes, bytes | None]) -> None:  # type: ignore[override]  # no other form is used
-        for key, value in changes.items():
-            self[key] = value
+        self._unfiled += changes
+        super().update(changes)
 
     def forget(self, key: bytes) -> None:
         """As if the record had never been set: what is below shows again."""
         if key in self:
+            self._file()
             super().__delitem__(key)
             del self._drawers[_drawer(key)][key]
 
+    def _file(self) -> None:
+        drawers, unfiled = self._drawers, self._unfiled
+        for key in unfiled:
+            drawers.setdefault(_drawer(key), {})[key] = None
+        unfiled.clear()
+
     def beginning(self, prefix: bytes) -> list[bytes]:
         """The keys that begin with `prefix`, in order."""
+        self._file()
         if b"\0" in prefix:
             found = [key for key in self._drawers.get(_drawer(prefix), ()) if key.startswith(prefix)]
         else:

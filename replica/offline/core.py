@@ -171,8 +171,14 @@ class SiteCore:
 
     # ------------------------------------------------------------------ the switchboard
 
-    def step(self, event: Event) -> None:
-        """Take one event in. What follows from it is in the next `todo()`."""
+    def step(self, *arrived: Event) -> None:
+        """Take events in, in order. What follows from them is in the next `todo()`; what only the hour brings is looked
+        at once, after the last."""
+        for event in arrived:
+            self._take(event)
+        self._keep_time(self._now_ms)
+
+    def _take(self, event: Event) -> None:
         now_ms = self._now_ms = max(self._now_ms, event.now_ms)
         match event:
             case Issue():
@@ -205,7 +211,6 @@ class SiteCore:
                 self._replay.hinted(now_ms)
             case Tick():
                 pass
-        self._keep_time(now_ms)
 
     def has_todo(self) -> bool:
         """Whether `todo()` would hold anything."""

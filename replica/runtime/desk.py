@@ -87,6 +87,8 @@ class Desk:
         self._dormant = dormant
         """Nothing is carried out before the first submit: a zone that nobody writes at opens no life of its own."""
         self._callers: dict[int, _Caller] = {}
+        self._issued: list[events.Issue] = []
+        """Handed in since the loop's turn began; the first of them takes them all in."""
         self._tokens = 0
         self._encoded: dict[tuple[bytes, int], tuple[Operation, bytes]] = {}
         self._turning = False
@@ -117,7 +119,7 @@ class Desk:
         self._dormant = False
         self._callers[token] = caller
         try:
-            self.step(
+            self._issued.append(
                 events.Issue(
                     now_ms=now_ms(),
                     wall_ms=wall_ms(),
@@ -129,6 +131,11 @@ class Desk:
                     key=key,
                 )
             )
+            if len(self._issued) == 1:
+                # Whoever else runs in this turn of the loop puts its own beside it: the core is stepped once for all.
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                issued, self._issued = self._issued, []
+                self.step(*issued)
             await caller.bell.wait()
         finally:
             self._callers.pop(token, None)
@@ -137,9 +144,9 @@ class Desk:
         self._answered(payload, caller.receipt)
         return _answer(caller.receipt)
 
-    def step(self, event: events.Event) -> None:
-        """One event into the core, and all it then wants done out."""
-        self.core.step(event)
+    def step(self, *arrived: events.Event) -> None:
+        """Events into the core, and all it then wants done out."""
+        self.core.step(*arrived)
         self.turn()
 
     def turn(self) -> None:

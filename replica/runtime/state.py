@@ -18,6 +18,9 @@ from replica.cases.records import Layer, Overlay
 from replica.errors import StoreDamaged
 from replica.storage import StateFlush, StateStore
 
+CLEAN_BYTES = 16 << 20
+"""Of keys and values of the store that are kept in memory because they were read or written lately."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
@@ -47,7 +50,8 @@ class Moment:
 
 
 class State:
-    """A `Records` that can be changed at the top and written back from below.
+    """A `Records` that can be changed at the top and written back from below. Below the layers, what was read or
+    written back lately is kept in memory as it is in the store, so that work on a case reads the disk once.
 
     `on_damage` is called from within the read that meets a damaged record of the replicated state, before it raises.
     """
@@ -63,17 +67,35 @@ class State:
         self._local: dict[bytes, bytes | None] = {}
         self._frozen: Frozen | None = None
         self.dirty_bytes = 0
+        self._clean: dict[bytes, bytes | None] = {}
+        self._older_clean: dict[bytes, bytes | None] = {}
+        self._clean_bytes = 0
 
     def get(self, key: bytes) -> bytes | None:
         if key in self._dirty:
             return self._dirty[key]
         if self._frozen is not None and key in self._frozen.changes:
             return self._frozen.changes[key]
+        if key in self._clean:
+            return self._clean[key]
+        value = self._older_clean[key] if key in self._older_clean else self._stored(key)
+        self._clean[key] = value
+        self._spent(len(key) + len(value or b""))
+        return value
+
+    def _stored(self, key: bytes) -> bytes | None:
         try:
             return self._store.get(key)
         except StoreDamaged as damaged:
             self._on_damage(damaged)
             raise
+
+    def _spent(self, size: int) -> None:
+        """So much more is kept of what the store holds. Two halves, of which the older goes: what was not asked for
+        since is in it alone."""
+        self._clean_bytes += size
+        if self._clean_bytes > CLEAN_BYTES // 2:
+            self._older_clean, self._clean, self._clean_bytes = self._clean, {}, 0
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         below = self._store if self._frozen is None else Overlay(self._store, self._frozen.changes)
@@ -107,9 +129,8 @@ class State:
     def advance(self, changes: tuple[tuple[bytes, bytes | None], ...], index: int, term: int) -> None:
         """Put the records of one entry in place: the state is at `index` now."""
         assert index == self.index + 1, f"applied index jumps from {self.index} to {index}"
-        for key, value in changes:
-            self._dirty[key] = value
-            self.dirty_bytes += len(key) + (len(value) if value is not None else 0)
+        self._dirty.update(dict(changes))
+        self.dirty_bytes += sum([len(key) + (len(value) if value is not None else 0) for key, value in changes])
         self.index, self.term = index, term
 
     @property
@@ -129,7 +150,10 @@ class State:
         """The write-back is durable and readable: the frozen layer may go. Returns its index."""
         assert self._frozen is not None, "no write-back is under way"
         self.flushed_index, self.flushed_term = self._frozen.index, self._frozen.term
-        self._frozen = None
+        changes, self._frozen = self._frozen.changes, None
+        # What was just written is likely to be read next; and what was kept of it before is old now.
+        self._clean.update(changes)
+        self._spent(sum([len(key) + (len(value) if value is not None else 0) for key, value in changes.items()]))
         return self.flushed_index
 
     def refreeze(self) -> None:
@@ -144,6 +168,7 @@ class State:
         """The store below was replaced as a whole, at `index`: every layer above it is void, but the local table."""
         assert self._frozen is None, f"the state is replaced at {index} while a write-back is under way"
         self._dirty, self.dirty_bytes = Layer(), 0
+        self._clean, self._older_clean, self._clean_bytes = {}, {}, 0
         self.index, self.term = index, term
         self.flushed_index, self.flushed_term, self.last_frozen_index = index, term, index
 
