@@ -70,6 +70,7 @@ class State:
         self._clean: dict[bytes, bytes | None] = {}
         self._older_clean: dict[bytes, bytes | None] = {}
         self._clean_bytes = 0
+        """Of keys and values in `_clean`."""
 
     def get(self, key: bytes) -> bytes | None:
         if key in self._dirty:
@@ -96,6 +97,10 @@ class State:
         self._clean_bytes += size
         if self._clean_bytes > CLEAN_BYTES // 2:
             self._older_clean, self._clean, self._clean_bytes = self._clean, {}, 0
+
+    def let_go(self) -> None:
+        """Keep nothing in memory that is in the store: it is read anew."""
+        self._clean, self._older_clean, self._clean_bytes = {}, {}, 0
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         below = self._store if self._frozen is None else Overlay(self._store, self._frozen.changes)
@@ -168,7 +173,7 @@ class State:
         """The store below was replaced as a whole, at `index`: every layer above it is void, but the local table."""
         assert self._frozen is None, f"the state is replaced at {index} while a write-back is under way"
         self._dirty, self.dirty_bytes = Layer(), 0
-        self._clean, self._older_clean, self._clean_bytes = {}, {}, 0
+        self.let_go()
         self.index, self.term = index, term
         self.flushed_index, self.flushed_term, self.last_frozen_index = index, term, index
 
