@@ -31,7 +31,7 @@ from bench import remote
 from bench.callers import AGREED, WARM_UP_S, Figure, Window, drive, failures, figure, ratio, word_of
 from bench.inside import leading_inside, quiet, site_inside, start_zones, until_followed
 from bench.machine import this_machine
-from bench.peer_load import ETCD, etcd_puts
+from bench.peer_load import ETCD, etcd_puts, missing
 from bench.plots import lines
 from bench.report import Report, add_output, counts, publish, refused
 from bench.work import DEFAULT_BYTES, case_id, command, encoded_bytes, opening
@@ -72,7 +72,8 @@ class Row(Struct, frozen=True, kw_only=True):
 
 class ThroughputReport(Report, frozen=True, kw_only=True):
     """`callers`: by their number. `value_bytes`: what an operation has in the log, and etcd's values. `failures`: what
-    came instead of an agreed receipt, by way in and word, over all runs."""
+    came instead of an agreed receipt, by way in and word, over all runs.
+    `etcd_clients`: the best client found, by the number of callers."""
 
     callers: dict[str, Row]
     size: int
@@ -83,7 +84,7 @@ class ThroughputReport(Report, frozen=True, kw_only=True):
     warm_up_s: float
     failed: int
     failures: dict[str, int]
-    etcd_client: str = ""
+    etcd_clients: dict[str, str]
 
 
 Windows = dict[tuple[str, int], list[Window]]
@@ -107,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
     ways = tuple(args.ways.split(","))
     if args.seconds <= 0 or args.runs < 1 or not 16 <= args.size <= 2000 or not set(ways) <= set(WAYS):
         return refused(f"--seconds above 0, --runs at least 1, --size 16 to 2000, --ways of {', '.join(WAYS)}")
+    if args.peer and (why := missing()):
+        return refused(why)
     if args.quick:
         args.callers, args.seconds, args.runs = args.callers[:2], min(args.seconds, 1.0), 1
     quiet()
@@ -114,6 +117,8 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="replica-bench-", ignore_cleanup_errors=True) as folder:
         report = trio.run(_Measuring(args, ways, Path(folder), console).report)
     console.print(_table(report))
+    for callers, client in report.etcd_clients.items():
+        console.print(f"etcd, {callers} callers: {client}", highlight=False)
     for word, times in report.failures.items():
         console.print(f"failed: {word}, {times} times", highlight=False)
     publish(args, report, console, lambda: _drawing(report))
@@ -131,7 +136,7 @@ class _Measuring:
         self.cases = QUICK_CASES if args.quick else CASES
         self.value_bytes = encoded_bytes(SITE, args.size)
         self.windows: Windows = defaultdict(list)
-        self.etcd_client = ""
+        self.etcd_clients: dict[str, str] = {}
         self.numbered = 0
 
     async def report(self) -> ThroughputReport:
@@ -162,7 +167,7 @@ class _Measuring:
             warm_up_s=WARM_UP_S,
             failed=sum(failures(kept) for kept in self.windows.values()),
             failures=failed,
-            etcd_client=self.etcd_client,
+            etcd_clients=self.etcd_clients,
         )
 
     def _row(self, callers: int) -> Row:
@@ -239,8 +244,8 @@ class _Measuring:
             self._keep("remote", callers, await remote.measured(orders))
 
     async def _etcd(self, folder: Path) -> None:
-        async for callers, client, window in etcd_puts(folder, self.args.callers, self.args.seconds, self.value_bytes):
-            self.etcd_client = client
+        for callers, client, window in await etcd_puts(folder, self.args.callers, self.args.seconds, self.value_bytes):
+            self.etcd_clients[str(callers)] = client
             self._keep(ETCD, callers, window)
 
 
