@@ -2,8 +2,8 @@
 
 The leading zone lives in this process with its callers, two zones follow as processes; while the callers hand in, the
 main threads are looked at every millisecond of CPU that they use (bench/sampling.py). A hop's microseconds are its
-share of the looks, of the main thread's CPU per agreed operation as the system counts it; `disk threads` is the CPU of the
-threads that write. What waits uses no CPU and is not in it: the waits of callers are in `throughput`.
+share of the looks, of the main thread's CPU per agreed operation as the system counts it; `disk threads` is the CPU
+of the threads that write. What waits uses no CPU and is not in it: the waits of callers are in `throughput`.
 """
 
 from __future__ import annotations
