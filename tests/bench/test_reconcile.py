@@ -60,13 +60,11 @@ def test_operations_go_through_the_cases_in_turn() -> None:
 
 def test_the_line_of_a_site_is_dated_by_its_log() -> None:
     """The first that came up since a moment counts, not those before and not one after a break."""
-    log = "\n".join(
-        (
-            '{"event": "line-up", "timestamp": "2026-11-27T08:00:00Z"}',
-            '{"event": "line-down", "timestamp": "2026-11-27T08:00:01Z"}',
-            '{"event": "line-up", "timestamp": "2026-11-27T08:00:02.5Z"}',
-            '{"event": "line-up", "timestamp": "2026-11-27T08:00:03Z"}',
-        )
+    log = (
+        '{"event": "line-up", "timestamp": "2026-11-27T08:00:00Z"}\n'
+        '{"event": "line-down", "timestamp": "2026-11-27T08:00:01Z"}\n'
+        '{"event": "line-up", "timestamp": "2026-11-27T08:00:02.5Z"}\n'
+        '{"event": "line-up", "timestamp": "2026-11-27T08:00:03Z"}\n'
     )
     first = line_up_s(log, 0)
     assert line_up_s(log, first + 1) == first + 2.5
