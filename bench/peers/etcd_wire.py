@@ -7,6 +7,7 @@ length, the bytes. A gRPC body is one such message behind a zero byte (not compr
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +16,7 @@ PUT_GRPC: Final = "/etcdserverpb.KV/Put"
 RANGE_GRPC: Final = "/etcdserverpb.KV/Range"
 PUT_JSON: Final = "/v3/kv/put"
 RANGE_JSON: Final = "/v3/kv/range"
+TXN_JSON: Final = "/v3/kv/txn"
 STATUS_JSON: Final = "/v3/maintenance/status"
 MOVE_JSON: Final = "/v3/maintenance/transfer-leadership"
 LENGTH_DELIMITED: Final = 2
@@ -63,6 +65,14 @@ def put_json(key: bytes, value: bytes) -> bytes:
 def range_json(key: bytes, *, linearizable: bool) -> bytes:
     """The same for the JSON gateway."""
     return msgspec.json.encode({"key": b64encode(key).decode(), "serializable": not linearizable})
+
+
+def txn_json(items: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Keys and values that are put together, 128 at most."""
+    puts = [
+        {"requestPut": {"key": b64encode(key).decode(), "value": b64encode(value).decode()}} for key, value in items
+    ]
+    return msgspec.json.encode({"success": puts})
 
 
 class Status(msgspec.Struct, frozen=True):
