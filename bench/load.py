@@ -105,19 +105,24 @@ async def site_act(address: str, samu: str, cases: int, callers: int, text_bytes
         yield act
 
 
-async def etcd_act(addresses: tuple[str, ...], callers: int, text_bytes: int, name: str) -> Act:
-    """What callers of etcd do, each with connections to all members: puts to a key of its own."""
+@asynccontextmanager
+async def etcd_act(addresses: tuple[str, ...], callers: int, text_bytes: int, name: str) -> AsyncIterator[Act]:
+    """What callers of etcd do, each with connections to all members: puts to keys of its own."""
     several = [EtcdCaller(addresses, RETRY_S * max(1.0, callers / 10)) for _ in range(callers)]
     value = b"x" * text_bytes
-    await several[0].learn(b"bench/warm-up", text_bytes)
-    for one in several[1:]:
-        one.patience_ms = several[0].patience_ms * (1 + callers / 10)
 
     async def act(caller: int, number: int) -> bool:
         await several[caller].put(b"bench/%s/%d/%d" % (name.encode(), caller, number % 100), value)
         return True
 
-    return act
+    try:
+        await several[0].learn(b"bench/warm-up", text_bytes)
+        for one in several[1:]:
+            one.patience_ms = several[0].patience_ms
+        yield act
+    finally:
+        for one in several:
+            one.close()
 
 
 async def run(orders: LoadOrders) -> Loaded:
@@ -128,7 +133,7 @@ async def run(orders: LoadOrders) -> Loaded:
                 site_act(orders.addresses[0], orders.samu, orders.cases, orders.callers, orders.text_bytes)
             )
         else:
-            act = await etcd_act(orders.addresses, orders.callers, orders.text_bytes, "load")
+            act = await stack.enter_async_context(etcd_act(orders.addresses, orders.callers, orders.text_bytes, "load"))
         seldom_pause()
         waiters = Waiters(orders.callers, act)
         began = trio.current_time()

@@ -94,12 +94,17 @@ async def on_etcd(setting: Setting, folder: Path, rng: random.Random, timing: Ti
         await cluster.start_all()
         addresses = tuple(cluster.addresses.values())
         began = trio.current_time()
-        await EtcdCaller(addresses).fill(_puts(setting.state_size))
+        filler = EtcdCaller(addresses)
+        await filler.fill(_puts(setting.state_size))
+        filler.close()
         prepare_s = round(trio.current_time() - began, 2)
         orders = LoadOrders(addresses, setting.load, "", 0) if setting.load else None
-        act = await etcd_act(addresses, setting.callers, DEFAULT_BYTES, "wait")
-        waiters = Waiters(setting.callers, act)
-        async with loaded_by(orders) as load, trio.open_nursery() as nursery:
+        async with (
+            loaded_by(orders) as load,
+            etcd_act(addresses, setting.callers, DEFAULT_BYTES, "wait") as act,
+            trio.open_nursery() as nursery,
+        ):
+            waiters = Waiters(setting.callers, act)
             nursery.start_soon(waiters.run)
             setting.tell(f"etcd {cluster.version} {timing}")
             measured = await _all(setting, Etcds(cluster, nursery), waiters, rng)
