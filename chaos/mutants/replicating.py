@@ -39,8 +39,8 @@ REPLICATING = (
         "heartbeat-commit-beyond-match",
         "A heartbeat tells a follower of commits that it may not hold.",
         "replica/raft/replication.py",
-        "        commit = min(progress.match_index, state.commit_index)\n        progress.told",
-        "        commit = state.commit_index\n        progress.told",
+        "    commit = min(progress.match_index, state.commit_index)\n    progress.told",
+        "    commit = state.commit_index\n    progress.told",
         (STORM,),
     ),
     Mutant(

@@ -30,6 +30,7 @@ from replica.raft.events import (
     LearnerCompared,
     PeerFound,
     PeerLost,
+    PeerWaits,
     Persisted,
     Propose,
     ReadRequested,
@@ -103,10 +104,15 @@ class Raft(Receiving):
                 return min(role.election_deadline_ms, role.ask_deadline_ms)
             case Leader(transfer=transfer) as role:
                 deadline_ms = role.heartbeat_deadline_ms
+                for progress in role.progress.values():
+                    if progress.notice_ms is not None and progress.notice_ms < deadline_ms:
+                        deadline_ms = progress.notice_ms
                 if transfer is not None:
                     deadline_ms = min(deadline_ms, transfer.deadline_ms)
                 if self._state.config.check_quorum:
-                    deadline_ms = min(deadline_ms, election.quorum_deadline_ms(self._state, role))
+                    if not role.quorum_until_ms:
+                        role.quorum_until_ms = election.quorum_deadline_ms(self._state, role)
+                    deadline_ms = min(deadline_ms, role.quorum_until_ms)
                 return deadline_ms
             case never:
                 assert_never(never)
@@ -131,6 +137,8 @@ class Raft(Receiving):
                 self._lose_peer(peer)
             case PeerFound(peer=peer):
                 self._find_peer(peer)
+            case PeerWaits(peer=peer):
+                self._expect_commits(peer)
             case TransferRequested():
                 self._transfer(event)
             case ReadRequested():
@@ -174,7 +182,7 @@ class Raft(Receiving):
         state = self._state
         if not isinstance(state.role, Leader) or not state.config.check_quorum:
             return
-        if state.now_ms >= election.quorum_deadline_ms(state, state.role):
+        if election.lacks_quorum(state, state.role):
             self._demote("no-quorum")
 
     def _tick(self) -> None:
@@ -200,6 +208,7 @@ class Raft(Receiving):
         """A heartbeat is due, and with it whatever a leader looks at from time to time."""
         state = self._state
         state.election_timeout_ms = election.measured_timeout_ms(state, leader)
+        leader.quorum_until_ms = 0
         leader.heartbeat_due = True
         leader.heartbeat_deadline_ms = state.now_ms + pace.heartbeat_interval_ms(
             state.config, state.election_timeout_ms
@@ -241,10 +250,11 @@ class Raft(Receiving):
                 # With leases this node's promise to that leader stands, whatever became of the connection.
                 if not state.config.lease_reads:
                     self._campaign("leader-lost")
-            case Leader(progress=progress) if peer in progress:
+            case Leader(progress=progress) as role if peer in progress:
                 progress[peer].sees(Sign.LOST)
                 progress[peer].probe_sent_ms = state.now_ms
                 progress[peer].heard_ms = NEVER_MS
+                role.quorum_until_ms = 0
             case _:
                 pass
 
@@ -257,6 +267,12 @@ class Raft(Receiving):
                 self._ask(peer)
             case _:
                 pass
+
+    def _expect_commits(self, peer: NodeId) -> None:
+        """What a follower has waiting for commits is the leader's to know, and nobody else's."""
+        state = self._state
+        if isinstance(state.role, Leader) and peer in state.role.progress:
+            replication.expect_commits(state, state.role, peer)
 
     # ---- what a driver asks for
 

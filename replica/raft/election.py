@@ -219,6 +219,15 @@ def quorum_deadline_ms(state: State, role: Leader) -> int:
     return agreed(state.membership, heard, missing=NEVER_MS) + state.election_timeout_ms
 
 
+def lacks_quorum(state: State, role: Leader) -> bool:
+    """Whether no quorum was heard for an election timeout. Counted anew only when it may be so: who answers meanwhile
+    can but put it off. Whatever could bring it nearer sets `quorum_until_ms` to 0."""
+    if state.now_ms < role.quorum_until_ms:
+        return False
+    role.quorum_until_ms = quorum_deadline_ms(state, role)
+    return state.now_ms >= role.quorum_until_ms
+
+
 def measured_timeout_ms(state: State, leader: Leader) -> int:
     """The election timeout that the measured round trips ask for (pace.py). It shrinks slowly: what the followers were
     told a moment ago is what they are patient by.

@@ -62,6 +62,14 @@ class PeerFound:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerWaits:
+    """Somebody at this peer waits for what is about to be committed: it is told of commits at once, for a while."""
+
+    now_ms: int
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
 class TransferRequested:
     """Hand leadership to `to`, or with NOBODY to whoever is best placed (3.10). Answered by `Ready.transfers`."""
 
@@ -130,6 +138,7 @@ Event: TypeAlias = (
     | Persisted
     | PeerLost
     | PeerFound
+    | PeerWaits
     | TransferRequested
     | ReadRequested
     | ChangeRequested

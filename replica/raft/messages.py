@@ -94,7 +94,8 @@ class Heartbeat:
     """AppendEntries without entries and without a question: the leader is alive, and `commit` is committed.
 
     `commit` never exceeds what this follower is known to hold, so it is safe without a log check.
-    `context` returns in the reply: a leader knows by it which round a quorum has confirmed.
+    `context` returns in the reply: a leader knows by it which round a quorum has confirmed. 0: only the commit is told,
+    and no reply is wanted (but in a higher term).
     """
 
     frm: NodeId

@@ -24,6 +24,8 @@ from replica.raft.types import Index, NodeId, RaftConfig
 
 NEVER_MS = -(1 << 62)
 """Before any time: a follower not heard since its process was lost."""
+EXPECTS_MS = 1000
+"""For so long after it was last known to, somebody may still wait at a follower."""
 
 
 class Phase(Enum):
@@ -105,6 +107,10 @@ class Progress:
     """Where it said last that its log does not meet ours; None since anything else was learned of it."""
     told_commit: Index = 0
     """The highest commit index a message to it has carried. It may have been lost; the next heartbeat repeats it."""
+    notice_ms: int | None = None
+    """When to tell it of a commit, if no Append does before; None where it knows of all it holds."""
+    waits_until_ms: int = NEVER_MS
+    """Till then somebody waits there for commits."""
     inflight: deque[Flight] = field(default_factory=deque)
     inflight_bytes: int = 0
     round_trip: RoundTrip = field(default_factory=RoundTrip)

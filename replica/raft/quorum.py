@@ -46,9 +46,11 @@ def agreed(membership: Membership, values: Mapping[NodeId, int], missing: int = 
     been heard. Sorted from the greatest, the value at place `majority` has that many voters at or above it: of
     5, 3, 9 a majority of two has reached 5.
     """
+    if not membership.outgoing:
+        return _reached(membership.voters, values, missing)
     return min(_reached(half, values, missing) for half in halves(membership))
 
 
 def _reached(half: frozenset[NodeId], values: Mapping[NodeId, int], missing: int) -> int:
-    ordered = sorted((values.get(voter, missing) for voter in half), reverse=True)
+    ordered = sorted([values.get(voter, missing) for voter in half], reverse=True)
     return ordered[majority(len(half)) - 1]

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from replica.raft import pace
 from replica.raft.messages import HeartbeatReply, ReadIndex, ReadIndexReply
-from replica.raft.progress import NEVER_MS, Progress
+from replica.raft.progress import EXPECTS_MS, NEVER_MS, Progress
 from replica.raft.quorum import agreed, won
 from replica.raft.ready import ReadConfirmed, Refusal
 from replica.raft.state import Asked, Follower, Leader, State, WaitingRead
@@ -88,6 +88,8 @@ def _answer(state: State, leader: Leader, read: WaitingRead) -> None:
     if read.frm == state.node:
         state.outbox.reads.append(ReadConfirmed(read.token, index))
     else:
+        if read.frm in leader.progress:
+            leader.progress[read.frm].waits_until_ms = state.now_ms + EXPECTS_MS
         state.send(ReadIndexReply(state.node, read.frm, state.term, read.token, index, ok=True))
 
 

@@ -198,7 +198,10 @@ class Receiving(View):
     def _hear_follower(self, leader: Leader, reply: AppendReply | HeartbeatReply) -> None:
         """An answer in this term: does its sender count, what does it hold, what is committed, who is readmitted?"""
         state = self._state
-        match rebuild.hear(leader, reply):
+        heard = rebuild.hear(leader, reply)
+        if heard is not Heard.WHOLE:
+            leader.quorum_until_ms = 0  # who counts may be another set
+        match heard:
             case Heard.LOST:
                 index = replication.append_noop(state)
                 rebuild.begin(state, leader, reply.frm, reply.life, index)
@@ -229,6 +232,7 @@ class Receiving(View):
         state, role = self._state, self._state.role
         assert isinstance(role, Leader), f"a {self.role.value} commits by counting"
         replication.commit_by_counting(state, role)
+        replication.plan_notices(state, role)
         rebuild.readmit_ready(state, role)
         self._hand_over(role)
         self._change_membership(role)
@@ -259,4 +263,5 @@ class Receiving(View):
         """One entry of a change; a leader that is the only voter commits it as soon as its own disk has it."""
         entry = replication.append_membership(self._state, step)
         membership.adopt(self._state, leader)
+        leader.quorum_until_ms = 0
         return entry.index

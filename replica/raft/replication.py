@@ -4,7 +4,8 @@ The follower's side takes entries that follow on what both logs have, refuses th
 acknowledges what is durable. The leader's side keeps each follower's `Progress`, commits by counting, and writes
 messages only when a Ready is taken (`send_due`): however many proposals came in one turn, each follower gets one
 Append, and what is newly committed rides on it. Only where nothing else goes to a follower does a heartbeat carry the
-commit index.
+commit index: at once where somebody is known to wait there, else after a moment in which the next entry may come. Such
+a notice is no round (its number is 0) and wants no answer.
 
 **Hints.** A refusal names the term the follower has at the asked index and the first index of it. The leader then skips
 a whole term at a time ("with this optimization, one AppendEntries RPC will be required for each term with conflicting
@@ -25,11 +26,14 @@ from __future__ import annotations
 from replica.raft import pace
 from replica.raft.memberships import NO_INDEX, decode_membership, encode_membership
 from replica.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply
-from replica.raft.progress import Progress, Sign
+from replica.raft.progress import EXPECTS_MS, Progress, Sign
 from replica.raft.quorum import agreed
 from replica.raft.ready import Accepted, Refusal, SnapshotWanted
 from replica.raft.state import Leader, State
 from replica.raft.types import Entry, EntryKind, Index, Membership, NodeId
+
+NOTICE = 0
+"""The number of a heartbeat that only tells of a commit. Rounds count from 1."""
 
 # ---- the follower's side
 
@@ -111,7 +115,8 @@ def receive_heartbeat(state: State, heartbeat: Heartbeat) -> None:
         state.commit_to(heartbeat.commit)
     if heartbeat.election_timeout_ms:
         state.election_timeout_ms = pace.election_timeout_ms(state.config, heartbeat.election_timeout_ms)
-    answer_heartbeat(state, heartbeat)
+    if heartbeat.context != NOTICE:
+        answer_heartbeat(state, heartbeat)
 
 
 def answer_heartbeat(state: State, heartbeat: Heartbeat) -> None:
@@ -241,23 +246,48 @@ def commit_by_counting(state: State, leader: Leader) -> bool:
 
 def has_due(state: State, leader: Leader) -> bool:
     """Whether `send_due` would send anything."""
-    last_index = state.log.last_index
-    return (leader.heartbeat_due and bool(leader.progress)) or any(
-        progress.wants_append(last_index, state.config) or _lacks_commit(state, progress)
-        for progress in leader.progress.values()
-    )
+    if leader.heartbeat_due and leader.progress:
+        return True
+    last_index, config = state.log.last_index, state.config
+    for progress in leader.progress.values():
+        if progress.wants_append(last_index, config) or _is_notice_due(state, progress):
+            return True
+    return False
 
 
 def send_due(state: State, leader: Leader) -> None:
     """Write what each follower is due, in the order of their ids: Appends while there is room, else news of commits."""
-    to_heartbeat = [
-        peer for peer, progress in leader.progress.items() if not _send_appends(state, leader, peer, progress)
-    ]
-    if leader.heartbeat_due:
-        _send_heartbeats(state, leader, list(leader.progress))
-    else:
-        _send_heartbeats(state, leader, [peer for peer in to_heartbeat if _lacks_commit(state, leader.progress[peer])])
+    for peer, progress in leader.progress.items():
+        sent = _send_appends(state, leader, peer, progress)
+        if not sent and not leader.heartbeat_due and _is_notice_due(state, progress):
+            _send_heartbeat(state, peer, progress, NOTICE)
+    if leader.heartbeat_due and leader.progress:
+        number = leader.rounds.begin(state.now_ms)
+        for peer, progress in leader.progress.items():
+            _send_heartbeat(state, peer, progress, number)
     leader.heartbeat_due = False
+    plan_notices(state, leader)
+
+
+def plan_notices(state: State, leader: Leader) -> None:
+    """When to tell whom of a commit. Asked whenever a match, the commit index or what was told has moved."""
+    for progress in leader.progress.values():
+        if not _lacks_commit(state, progress):
+            progress.notice_ms = None
+        elif state.now_ms < progress.waits_until_ms:
+            progress.notice_ms = state.now_ms
+        elif progress.notice_ms is None:
+            progress.notice_ms = state.now_ms + state.config.commit_notice_ms
+
+
+def expect_commits(state: State, leader: Leader, peer: NodeId) -> None:
+    """Somebody waits at this follower: for a while it is told of every commit at once."""
+    leader.progress[peer].waits_until_ms = state.now_ms + EXPECTS_MS
+    plan_notices(state, leader)
+
+
+def _is_notice_due(state: State, progress: Progress) -> bool:
+    return progress.notice_ms is not None and state.now_ms >= progress.notice_ms and _lacks_commit(state, progress)
 
 
 def _send_appends(state: State, leader: Leader, peer: NodeId, progress: Progress) -> bool:
@@ -296,13 +326,9 @@ def _lacks_commit(state: State, progress: Progress) -> bool:
     return progress.told_commit < min(progress.match_index, state.commit_index)
 
 
-def _send_heartbeats(state: State, leader: Leader, peers: list[NodeId]) -> None:
-    """One round: the same number in each. A follower is never told of a commit beyond what it surely holds."""
-    if not peers:
-        return
-    number = leader.rounds.begin(state.now_ms)
-    for peer in peers:
-        progress = leader.progress[peer]
-        commit = min(progress.match_index, state.commit_index)
-        progress.told_commit = max(progress.told_commit, commit)
-        state.send(Heartbeat(state.node, peer, state.term, commit, number, state.election_timeout_ms))
+def _send_heartbeat(state: State, peer: NodeId, progress: Progress, number: int) -> None:
+    """Of one round, the same number for all, or a notice. A follower is never told of a commit beyond what it surely
+    holds."""
+    commit = min(progress.match_index, state.commit_index)
+    progress.told_commit = max(progress.told_commit, commit)
+    state.send(Heartbeat(state.node, peer, state.term, commit, number, state.election_timeout_ms))

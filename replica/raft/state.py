@@ -132,6 +132,8 @@ class Leader:
     """Why this term gives no leases any more; empty while it may."""
     preferred: tuple[NodeId, int] = (NOBODY, 0)
     """A voter of higher priority that is level with us, and since when."""
+    quorum_until_ms: int = 0
+    """No earlier than this a quorum can be missing: what was found when it was last counted. 0: count again."""
     farewells: dict[NodeId, int] = field(default_factory=dict)
     """Nodes that were removed and may not know, with the time until which they are told."""
 

@@ -135,3 +135,5 @@ class RaftConfig:
     """The declared bound: no node's clock runs faster or slower than true time by more than so many thousandths."""
     pre_vote: bool = True
     check_quorum: bool = True
+    commit_notice_ms: int = 0
+    """How long news of a commit may wait for an Append to ride on. Who is known to wait for it is told at once."""

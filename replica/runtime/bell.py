@@ -12,29 +12,58 @@ import trio
 class Bell:
     """Rung any number of times, it wakes its one listener once. A ring while nobody waits is kept."""
 
-    __slots__ = ("_lot", "_rung")
+    __slots__ = ("_listener", "_rung")
 
     def __init__(self) -> None:
-        self._lot = trio.lowlevel.ParkingLot()
+        self._listener: trio.lowlevel.Task | None = None
         self._rung = False
 
     def ring(self) -> None:
         self._rung = True
-        self._lot.unpark()
+        if self._listener is not None:
+            listener, self._listener = self._listener, None
+            trio.lowlevel.reschedule(listener)
 
     async def wait(self) -> None:
         """Return at the next ring, or at once if it rang since the last wait."""
         if self._rung:
             await trio.lowlevel.checkpoint()
         else:
-            await self._lot.park()
+            assert self._listener is None, "a bell has one listener"
+            self._listener = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._leave)
         self._rung = False
+
+    def _leave(self, _: object) -> trio.lowlevel.Abort:
+        """The listener was cancelled."""
+        self._listener = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     async def wait_until(self, deadline_ms: int) -> None:
         """As `wait`, but not past `deadline_ms` of `now_ms`."""
-        # Half a millisecond more: waking a hair early would only mean turning round once for nothing.
-        with trio.move_on_at(deadline_ms / 1000 + 0.0005):
+        with trio.move_on_at(_at_s(deadline_ms)):
             await self.wait()
+
+    async def turn_for_ever(self, deadline_ms: Callable[[], int], turn: Callable[[], None]) -> None:
+        """Call `turn` after each ring, and at each deadline as it stands then.
+
+        A deadline that moves on costs nothing: the alarm stays where it is, and goes off once for nothing. One that
+        comes nearer moves the alarm."""
+        while True:
+            with trio.CancelScope() as alarm:
+                while True:
+                    at_s = _at_s(deadline_ms())
+                    if at_s < alarm.deadline:
+                        alarm.deadline = at_s
+                    await self.wait()
+                    turn()
+            if now_ms() >= deadline_ms():
+                turn()
+
+
+def _at_s(deadline_ms: int) -> float:
+    # Half a millisecond more: waking a hair early would only mean turning round once for nothing.
+    return deadline_ms / 1000 + 0.0005
 
 
 def now_ms() -> int:

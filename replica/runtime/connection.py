@@ -2,6 +2,9 @@
 
 Posting never waits: a slow other side must not hold up the loop that has something to say to everybody. What cannot
 leave is kept up to `most_bytes`; past that the connection is given up, and the protocol above recovers as from any cut.
+
+What somebody waits for (`post_now`) leaves within the call, as far as the kernel takes it; what is posted leaves with
+the loop's next round, all of it together.
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ import trio
 
 from replica.errors import HandshakeRefused
 from replica.runtime.bell import Bell
+from replica.runtime.straight import receive_from, send_now, socket_of
 from replica.wire.frames import FrameReader, frame
-from replica.wire.limits import MAX_HANDSHAKE_BYTES
+from replica.wire.limits import LENGTH_BYTES, MAX_HANDSHAKE_BYTES
 
 RECEIVE_BYTES = 1 << 16
 
@@ -23,12 +27,15 @@ class Connection:
 
     def __init__(self, stream: trio.abc.Stream, most_bytes: int = 32 << 20) -> None:
         self._stream = stream
+        self._socket = socket_of(stream)
         self._reader = FrameReader(MAX_HANDSHAKE_BYTES)
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._most_bytes = most_bytes
         self._bell = Bell()
         self._room = Bell()
+        self._sending = False
+        """`send_posted` is in the middle of something."""
         self._early: list[bytes] = []
         """Frames that arrived behind the greeting, before the connection was trusted."""
         self.broken = False
@@ -42,15 +49,35 @@ class Connection:
 
     def post(self, payload: bytes) -> None:
         """Send one frame soon. Gives the connection up where too much is waiting already."""
-        if self.broken:
-            return
+        if not self.broken:
+            self._keep(payload)
+            self._bell.ring()
+
+    def post_now(self, payload: bytes) -> None:
+        """As `post`, but what the kernel takes at this moment leaves before this returns. One system call each: not for
+        many in a row."""
+        if not self.broken:
+            self._keep(payload)
+            if not self._has_left_at_once():
+                self._bell.ring()
+
+    def _keep(self, payload: bytes) -> None:
         if self._held_bytes + len(payload) > self._most_bytes:
             self.broken = True
             self._held.clear()
         else:
             self._held.append(frame(payload))
-            self._held_bytes += len(payload) + 4
-        self._bell.ring()
+            self._held_bytes += len(payload) + LENGTH_BYTES
+
+    def _has_left_at_once(self) -> bool:
+        """Give the kernel what is held; whether it took all of it. What it did not take `send_posted` sends."""
+        if self._socket is None or self._sending or self.broken:
+            return False
+        out = self._held[0] if len(self._held) == 1 else b"".join(self._held)
+        taken = send_now(self._socket, out)
+        self._held = [out[taken:]] if taken < len(out) else []
+        self._held_bytes -= taken
+        return not self._held
 
     async def send_posted(self) -> None:
         """Send what is posted until the connection breaks. Returns then; never raises for a broken stream."""
@@ -60,7 +87,9 @@ class Connection:
                 while self._held and not self.broken:
                     out, size = b"".join(self._held), self._held_bytes
                     self._held.clear()
+                    self._sending = True
                     await self._stream.send_all(out)
+                    self._sending = False
                     self._held_bytes -= size
                     self._room.ring()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -95,7 +124,10 @@ class Connection:
 
     async def _read(self) -> bytes:
         try:
-            data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
+            if self._socket is not None:
+                data = await receive_from(self._socket, RECEIVE_BYTES)
+            else:
+                data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
         self.received_bytes += len(data)

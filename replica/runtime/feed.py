@@ -56,7 +56,8 @@ class Feed:
         self._followers: list[_Follower] = []
         self._interval_ms = interval_ms
         self._log = log
-        self._beat, self._beat_ms = encode(NoQuorum(0)), 0
+        self._beat: FeedBeat | NoQuorum = NoQuorum(0)
+        self._beat_ms = 0
         self.shipper: Shipper
         """Who sends whole states; set by the node before it serves."""
         self._previewing: Previewing | None = None
@@ -78,10 +79,12 @@ class Feed:
 
     def beat(self, term: int, commit: int, leader_ms: int, leader: int) -> None:
         """What the quorum has confirmed, to everybody; with no leader, that there is none."""
-        message = FeedBeat(term, commit, leader_ms, leader) if leader else NoQuorum(term)
-        self._beat, self._beat_ms = encode(message), now_ms()
-        for follower in self._followers:
-            follower.connection.post(self._beat)
+        self._beat = FeedBeat(term, commit, leader_ms, leader) if leader else NoQuorum(term)
+        self._beat_ms = now_ms()
+        if self._followers:
+            encoded = encode(self._beat)
+            for follower in self._followers:
+                follower.connection.post(encoded)
 
     async def serve(self, connection: Connection, follow: Follow, inbox: Inbox[FromReceiver]) -> None:
         """Send one site what it lacks, until its connection breaks."""
@@ -97,7 +100,7 @@ class Feed:
             await self._send_state(follower, follow.whole)
         self._followers.append(follower)
         if now_ms() - self._beat_ms <= STALE_BEATS * self._interval_ms:
-            connection.post(self._beat)
+            connection.post(encode(self._beat))
         try:
             await self._send_effects(follower)
         finally:

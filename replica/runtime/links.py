@@ -20,6 +20,7 @@ import trio
 
 from replica.config import ZoneConfig, ZonePeer
 from replica.errors import HandshakeRefused, NotAvailable, RemoteProtocolError, ReplicaError
+from replica.raft.events import Event, PeerWaits
 from replica.raft.messages import Message
 from replica.runtime.bell import now_ms
 from replica.runtime.client import open_client
@@ -62,6 +63,7 @@ class Receiver(Protocol):
 
     def deliver_raft(self, messages: Sequence[Message]) -> None: ...
     def submit(self, encoded: Sequence[bytes]) -> None: ...
+    def step(self, event: Event) -> None: ...
     def found(self, peer: int) -> None: ...
     def lost(self, peer: int) -> None: ...
     def take_snapshot(self, peer: int, message: SnapshotMessage) -> None: ...
@@ -175,7 +177,7 @@ class Links:
         if link.out.waiting_bytes and link.out.waiting_bytes + len(payload) > self._config.limits.link_bytes:
             link.dropped += 1
             return
-        link.out.post(payload)
+        link.out.post_now(payload)
 
     def link(self, peer: int) -> Connection | None:
         """The connection to a zone, for what is too long for a message; None where there is none just now."""
@@ -308,6 +310,7 @@ class Links:
                 message.check_route(peer.raft, self._node.number)
                 self._node.deliver_raft(message.messages())
             case Forward():
+                self._node.step(PeerWaits(now_ms(), peer.raft))
                 self._node.submit(message.operations)
             case LeaderClock():
                 self.leader_ms, self.leader_ms_term = message.wall_ms, message.term

@@ -49,6 +49,11 @@ class Saving:
         return bool(self._in_flight)
 
     @property
+    def waits(self) -> bool:
+        """Whether anything has come together for the next write."""
+        return self._pending
+
+    @property
     def install_waits(self) -> bool:
         """Whether an install was asked for that is not durable: nothing may be applied on the old state, or written
         back."""

@@ -62,6 +62,8 @@ from replica.wire.snapshot import FromReceiver
 FULL_RETRY_S = 0.5
 FLUSH_RETRY_S = 0.01
 FOREVER_MS = 1 << 62
+COMMIT_NOTICE_MS = 3
+"""A zone at which nobody is known to wait hears of a commit with the next entry, or so much later."""
 
 
 class ZoneNode:
@@ -342,27 +344,31 @@ class ZoneNode:
 
     async def turn_for_ever(self) -> None:
         """The loop of the log."""
-        while True:
-            await self._bell.wait_until(min(self.raft.deadline_ms, self._take_at_ms))
-            self._turn()
+        await self._bell.turn_for_ever(lambda: min(self.raft.deadline_ms, self._take_at_ms), self._turn)
 
     def _turn(self) -> None:
-        self._watch_disk(now_ms())
-        self._unload(now_ms())
+        now = now_ms()
+        self._watch_disk(now)
+        self._unload(now)
         inbox, self._inbox = self._inbox, []
-        self._room.unpark_all()
+        if self._room:
+            self._room.unpark_all()
         for event in inbox:
             self.raft.step(event)
         now = now_ms()
         if now >= self.raft.deadline_ms:
             self.raft.step(raft_events.Tick(now))
-        self._release()
         self._take_at_ms = FOREVER_MS
-        if self.leads:
-            self._propose(now)
-            self._take_at_ms = self.ingress.deadline_ms(now) or FOREVER_MS
+        if len(self.ingress):
+            self._release()
+            if self.leads:
+                self._propose(now)
+                self._take_at_ms = self.ingress.deadline_ms(now) or FOREVER_MS
         while self.raft.has_ready():
             self._carry_out(self.raft.ready())
+        self._save()
+
+    def _save(self) -> None:
         if self._saving.start(self._saved, may_install=not self._write_back.busy):
             self._stalled_ms = 0
 
@@ -445,6 +451,7 @@ class ZoneNode:
             self.log.info(note.what, **dict(note.facts))
         self._post(ready.send_now)
         self._post(self._saving.add(ready))
+        self._save()  # before anything is applied: somebody waits for the disk
         self._settle(ready)
         self.snapshots.take_ready(ready)
         if ready.membership is not None:
@@ -475,8 +482,13 @@ class ZoneNode:
         if self._saving.installed is not None:
             self._replace(self._saving.installed)
         self._post(messages)
-        self._inbox.append(raft_events.Persisted(now_ms(), number))
-        self._bell.ring()
+        persisted = raft_events.Persisted(now_ms(), number)
+        if self.raft.role is Role.FOLLOWER:
+            self.raft.step(persisted)  # nothing follows from it at once
+        else:
+            self._inbox.append(persisted)
+        if self._inbox or self._saving.waits or self._saving.installed is not None or self.raft.has_ready():
+            self._bell.ring()
 
     def _replace(self, install: Install) -> None:
         """The snapshot is the state now, durably: everything built on the old one begins anew."""
@@ -763,6 +775,7 @@ def raft_config(config: ZoneConfig) -> RaftConfig:
         lease_reads=config.reads.lease_reads,
         clock_drift_permille=config.reads.clock_drift_permille,
         max_apply_bytes=512 << 10,
+        commit_notice_ms=COMMIT_NOTICE_MS,
     )
 
 

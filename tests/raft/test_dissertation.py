@@ -7,7 +7,7 @@ import random
 import pytest
 
 from replica.raft.core import Raft
-from replica.raft.events import PeerFound, PeerLost, Persisted, Propose, Received, Tick
+from replica.raft.events import PeerFound, PeerLost, PeerWaits, Persisted, Propose, Received, Tick
 from replica.raft.memberships import decode_membership
 from replica.raft.messages import (
     Append,
@@ -560,6 +560,42 @@ def test_news_of_a_commit_goes_out_at_once_and_once() -> None:
     ready = node.hear(AppendReply(2, 1, 1, True, 2))
     assert only(ready, Heartbeat).commit == 2
     assert not node.raft.has_ready()
+
+
+def test_news_of_a_commit_may_wait_for_the_next_entry() -> None:
+    """Where it is allowed to: a moment later it goes by itself, and if an entry comes before, with that."""
+    node = Solo(voters=2, commit_notice_ms=3)
+    node.lead()
+    node.settle(node.propose(b"a"))
+    assert sent(node.hear(AppendReply(2, 1, 1, True, 2)), Heartbeat) == []
+    assert not node.raft.has_ready()
+    assert node.raft.deadline_ms == node.now_ms + 3
+    assert only(node.wait(3), Heartbeat).commit == 2
+    node.settle(node.propose(b"b"))
+    node.hear(AppendReply(2, 1, 1, True, 3))
+    assert only(node.propose(b"c"), Append).commit == 3
+    assert sent(node.wait(3), Heartbeat) == []
+
+
+def test_a_follower_at_which_somebody_waits_is_told_of_a_commit_at_once() -> None:
+    """It has passed something on, so its callers and sites wait for what becomes of it."""
+    node = Solo(voters=2, commit_notice_ms=3)
+    node.lead()
+    node.settle(node.step(PeerWaits(node.now_ms, 2), Propose(node.now_ms, token=1, data=b"a")))
+    assert only(node.hear(AppendReply(2, 1, 1, True, 2)), Heartbeat).commit == 2
+    node.settle(node.step(PeerWaits(node.now_ms, 3)))
+    follower = Solo()
+    assert follower.step(PeerWaits(0, 2)).send_now == ()
+
+
+def test_a_notice_of_a_commit_is_no_round_and_wants_no_answer() -> None:
+    """Only in a higher term it is answered, as everything is: its sender leads no more."""
+    follower = Solo(log=[1])
+    ready = follower.hear(Append(2, 1, 1, 0, 0, entries(1), 0), Heartbeat(2, 1, 1, commit=1))
+    assert sent(ready, HeartbeatReply) == []
+    assert follower.raft.commit_index == 1
+    follower.settle(follower.hear(Heartbeat(3, 1, 2, 0)))
+    assert only(follower.hear(Heartbeat(2, 1, 1, commit=1)), HeartbeatReply).term == 2
 
 
 def test_a_follower_is_never_told_of_a_commit_it_is_not_known_to_hold() -> None:

@@ -46,7 +46,7 @@ def test_a_rebuilding_node_grants_no_vote_and_no_pre_vote() -> None:
 def test_a_rebuilding_node_says_so_in_every_answer_to_a_leader() -> None:
     """And which start of it speaks."""
     node = Solo(hard=LOST)
-    ready = node.hear(Append(2, 1, 1, 0, 0, entries(1), 0), Heartbeat(2, 1, 1, 0))
+    ready = node.hear(Append(2, 1, 1, 0, 0, entries(1), 0), Heartbeat(2, 1, 1, 0, context=1))
     lives = {(reply.rebuilding, reply.life) for reply in (only(ready, AppendReply), only(ready, HeartbeatReply))}
     assert len(lives) == 1
     assert lives.pop()[0]
@@ -63,7 +63,7 @@ def test_a_rebuilding_node_takes_no_heartbeats_word_for_a_commit() -> None:
 
 
 def life_of(node: Solo) -> int:
-    return only(node.hear(Heartbeat(2, 1, 1, 0)), HeartbeatReply).life
+    return only(node.hear(Heartbeat(2, 1, 1, 0, context=1)), HeartbeatReply).life
 
 
 def test_a_readmitted_node_takes_the_leaders_term_and_votes_for_it_durably() -> None:
@@ -81,8 +81,8 @@ def test_a_readmitted_node_answers_as_one_that_counts_only_once_that_is_durable(
     node = Solo(hard=LOST)
     node.settle(node.hear(Heartbeat(2, 1, 1, 0)))
     life = life_of(node)
-    ready = node.hear(Readmit(2, 1, 1, life), Heartbeat(2, 1, 1, 0))
-    assert (ready.send_now, ready.send_saved) == ((), (HeartbeatReply(1, 2, 1),))
+    ready = node.hear(Readmit(2, 1, 1, life), Heartbeat(2, 1, 1, 0, context=1))
+    assert (ready.send_now, ready.send_saved) == ((), (HeartbeatReply(1, 2, 1, context=1),))
 
 
 @pytest.mark.parametrize("why", ["life", "leader", "term"])
@@ -192,7 +192,7 @@ def test_two_that_lost_their_stores_do_not_vouch_for_each_other() -> None:
 def test_an_answer_without_a_word_of_rebuilding_is_believed_only_if_it_is_young() -> None:
     """It may come from the life before the loss: an answer to a heartbeat sent since tells."""
     node = leader()
-    node.settle(node.hear(AppendReply(3, 1, 1, True, 2), HeartbeatReply(3, 1, 1, context=1)))
+    node.settle(node.hear(AppendReply(3, 1, 1, True, 2), HeartbeatReply(3, 1, 1, context=0)))
     view = node.raft.progress[1]
     assert (view.rebuilding, view.match_index) == (True, 0)
     heartbeats = sent(node.wait(50), Heartbeat)

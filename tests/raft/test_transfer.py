@@ -216,4 +216,4 @@ def test_a_duplicate_of_timeout_now_from_an_earlier_term_is_nothing() -> None:
     node = Solo()
     node.settle(node.hear(Heartbeat(3, 1, 2, 0)))
     assert not sent(node.hear(TimeoutNow(2, 1, 1)), RequestVote)
-    assert only(node.hear(Heartbeat(3, 1, 2, 0)), HeartbeatReply).term == 2
+    assert only(node.hear(Heartbeat(3, 1, 2, 0, context=1)), HeartbeatReply).term == 2
