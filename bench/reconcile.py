@@ -2,7 +2,8 @@
 
 Three zones and a site, a process each, on loopback with durable stores. Per run, on a cluster of its own: a short cut
 and its replay warm everything up; then the site's lines are cut silently, so many operations are handed in at the site
-by many callers at once, each answered once it is in the site's journal, and the lines heal. Measured: from the healing
+by many callers at once, each answered once it is in the site's journal; when the site has come to rest (it makes its
+view of a long journal ready, which after a cut of hours was long done) the lines heal. Measured: from the healing
 until the site follows a zone again (`line_s`: it dials in rounds up to a second apart, however much there is to bring);
 from there until it holds the verdict on every one of its operations (`seconds`: what the reconciliation takes, lines
 that broke meanwhile included); and from the healing until it says that it is connected (`connected_s`: on purpose not
@@ -61,6 +62,9 @@ WITHIN_S: Final = 300.0
 LOOK_S: Final = (0.01, 0.1)
 """Between two looks at the site's status: the least, and the most. A look costs the site a walk through its journal, so
 it is a hundredth of the time that the target allows."""
+IDLE_S: Final = 0.5
+IDLE_SHARE: Final = 0.2
+"""A site that uses less than that of a core for so long is at rest. (Cut off, it still dials and writes back.)"""
 TARGET_PER_S: Final = 10_000
 TARGET_FLATNESS: Final = 1.5
 
@@ -267,6 +271,7 @@ class _Bench:
         began = trio.current_time()
         await _each(range(length), write)
         write_s = trio.current_time() - began
+        await self._until_idle()
         await until_level([self.callers[zone.name] for zone in self.cluster.zones], WITHIN_S)
         leader = await leader_of([self.callers[zone.name] for zone in self.cluster.zones], WITHIN_S)
         before = self._cpu(leader)
@@ -286,6 +291,14 @@ class _Bench:
             cpu_s=used,
         )
         return run, operations
+
+    async def _until_idle(self) -> None:
+        pid, used_s = self.cluster.nodes[SITE].child.pid, IDLE_S
+        with trio.fail_after(WITHIN_S):
+            while used_s > IDLE_S * IDLE_SHARE:
+                before = cpu_s([pid])
+                await trio.sleep(IDLE_S)
+                used_s = cpu_s([pid]) - before
 
     def _cpu(self, leader: str) -> dict[str, float]:
         pids = {name: node.child.pid for name, node in self.cluster.nodes.items()}
