@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -150,16 +151,16 @@ async def open_pysyncobj(folder: Path) -> AsyncIterator[SyncCluster]:
 
 def serve(address: str, others: list[str], journal: str) -> None:
     """Take part, and do the orders, until standard input ends."""
-    import pysyncobj
+    library: Any = import_module("pysyncobj")
 
-    class Store(pysyncobj.SyncObj):  # type: ignore[misc]
+    class Store(library.SyncObj):  # type: ignore[misc]
         """What is replicated: one value."""
 
         def __init__(self) -> None:
-            super().__init__(address, others, pysyncobj.SyncObjConf(journalFile=journal))
+            super().__init__(address, others, library.SyncObjConf(journalFile=journal))
             self.value = ""
 
-        @pysyncobj.replicated  # type: ignore[untyped-decorator]
+        @library.replicated  # type: ignore[untyped-decorator]
         def put(self, value: str) -> None:
             self.value = value
 

@@ -61,7 +61,7 @@ class ZooKeeperLost(ReplicaError):
 
 
 def find_zookeeper() -> Program | None:
-    """Its jar, with the version that its file name or a name beside it has. None where it or a Java runtime is missing."""
+    """Its jar, with the version that its file name or one beside it has. None where it or a Java runtime is missing."""
     jar = Path(os.environ.get(VARIABLE) or JAR)
     if shutil.which("java") is None or not jar.exists():
         return None
