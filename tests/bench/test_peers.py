@@ -14,12 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.__main__ import main
+from bench.machine import this_machine
 from bench.peers import etcd_wire as wire
 from bench.peers.etcd import EtcdPlan, find_etcd, judged, open_etcd, put_load, range_load, shapes, why_missing
 from bench.peers.etcd_caller import EtcdCaller
 from bench.peers.h2load import H2loadFailed, Ran, Shape, Summary, read_log, read_summary
 from bench.peers.http import HttpLine, HttpLost
 from bench.peers.processes import Program, newest, places
+from bench.peers.pysyncobj import Order, find_pysyncobj, open_pysyncobj
+from bench.peers.zookeeper import ZooKeeperLine, ZooKeeperLost, check, find_zookeeper, open_zookeeper, set_data
+from bench.peers_table import PeersReport, Row, table
+from bench.peers_table import judged as judged_check
 from replica.demo.processes import hold_port
 
 PRINTED = """
@@ -221,3 +226,80 @@ def test_a_table_of_peers_that_cannot_be_made_is_refused(words: list[str], capsy
         status = int(ended.code or 0)
     assert status == 2
     assert "at least" in capsys.readouterr().err
+
+
+def test_a_write_of_zookeeper_has_its_length_number_and_node() -> None:
+    """As the protocol packs it: request 7, operation 5, the path, the value, whatever the version."""
+    assert set_data(7, b"v").hex() == "0000001b0000000700000005000000062f62656e63680000000176ffffffff"
+
+
+def test_an_error_of_zookeeper_is_seen() -> None:
+    """But one that was reckoned with."""
+    answer = bytes(12) + (-110).to_bytes(4, "big", signed=True)
+    check(bytes(16))
+    check(answer, -110)
+    with pytest.raises(ZooKeeperLost, match="-110"):
+        check(answer)
+
+
+def test_the_check_lays_our_figure_beside_its_own_tools() -> None:
+    """Less than four fifths of what etcd's own tool got is not within; nor is a tool that said nothing."""
+    printed = (
+        "60 / 60 [====] 100.00% 1m0s\nPASS: Throughput is 14900 writes/s\nFAIL: Slowest request took too long: 1.2s"
+    )
+    assert judged_check(printed, 20_000.0).within
+    assert not judged_check(printed, 10_000.0).within
+    assert judged_check(printed, 1.0).printed.startswith("PASS: Throughput is 14900")
+    assert judged_check("FAIL: Throughput too low: 9000 writes/s", 8000.0).per_s == 9000.0
+    assert not judged_check("no such command", 1e9).within
+
+
+def test_a_system_that_is_missing_is_a_row_that_says_so(tmp_path: Path) -> None:
+    """With what to install, and no figure."""
+    row = Row(name="Other", version="", durable="fsync", missing="install other")
+    report = PeersReport(machine=this_machine(tmp_path), rows=(row,), size=1, failed=0, check=None)
+    assert table(report).row_count == 1
+    assert report.rows[0].writes == ()
+
+
+def test_every_system_missing_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The report has their names and what to install for each."""
+    monkeypatch.setenv("REPLICA_BENCH_ETCD", "/nowhere")
+    monkeypatch.setenv("REPLICA_BENCH_ZOOKEEPER_JAR", "/nowhere")
+    monkeypatch.setattr("bench.peers_table.find_pysyncobj", lambda: "")
+    file = tmp_path / "report.json"
+    assert main(["peers", "--json", str(file)]) == 0
+    rows = msgspec.json.decode(file.read_bytes())["rows"]
+    assert [row["name"] for row in rows] == ["etcd", "etcd tuned", "ZooKeeper", "PySyncObj"]
+    assert all("install" in row["missing"] and row["writes"] == [] for row in rows)
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(find_zookeeper() is None, reason="no ZooKeeper here")
+async def test_zookeeper_is_written_to_and_survives_its_leader(tmp_path: Path) -> None:
+    """Another leads, and something is written."""
+    async with open_zookeeper(tmp_path) as ensemble:
+        await ensemble.start_all()
+        leader = await ensemble.leader()
+        line = ZooKeeperLine(ensemble.servers[leader].address)
+        await line.open()
+        took = await line.pump(10, 0.5, b"x" * 100)
+        line.close()
+        ensemble.strike(leader)
+        with trio.fail_after(10):
+            await ensemble.first_write()
+        assert await ensemble.leader() != leader
+    assert took
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(not find_pysyncobj(), reason="no PySyncObj here")
+async def test_pysyncobj_is_written_to_and_survives_its_leader(tmp_path: Path) -> None:
+    """The write after the kill comes later than the kill."""
+    async with open_pysyncobj(tmp_path) as cluster:
+        told = await cluster.processes[await cluster.leader()].ask(Order("load", 10, 0.5, 100))
+        assert told.ms
+        assert told.failed == 0
+        assert await cluster.failover_ms() > 0
