@@ -34,6 +34,8 @@ NEEDS_STATE = 1 << 62
 """More entries than any limit: none of them is kept."""
 STALE_BEATS = 5
 """What a leader has said this many beats ago is not told as news."""
+REPEAT_AFTER = 0.75
+"""The same beat is told again after this part of the interval."""
 NO_MEMBERSHIP = (0, b"")
 """A site has no vote, and need not know who has."""
 
@@ -78,9 +80,12 @@ class Feed:
         self._ring_all()
 
     def beat(self, term: int, commit: int, leader_ms: int, leader: int) -> None:
-        """What the quorum has confirmed, to everybody; with no leader, that there is none."""
-        self._beat = FeedBeat(term, commit, leader_ms, leader) if leader else NoQuorum(term)
-        self._beat_ms = now_ms()
+        """What the quorum has confirmed, to everybody; with no leader, that there is none. What was just told is not
+        told again: the leader's clock and the own one both give a following zone the beat."""
+        message = FeedBeat(term, commit, leader_ms, leader) if leader else NoQuorum(term)
+        if message == self._beat and now_ms() - self._beat_ms < REPEAT_AFTER * self._interval_ms:
+            return
+        self._beat, self._beat_ms = message, now_ms()
         if self._followers:
             encoded = encode(self._beat)
             for follower in self._followers:

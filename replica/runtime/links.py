@@ -138,8 +138,6 @@ class Links:
 
     def post(self, messages: Sequence[Message]) -> None:
         """Send messages of the log, those to one zone in as few frames as possible. What cannot leave is lost."""
-        if not messages:
-            return
         by_peer: dict[int, list[Message]] = {}
         for message in messages:
             by_peer.setdefault(message.to, []).append(message)

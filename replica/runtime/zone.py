@@ -469,6 +469,8 @@ class ZoneNode:
     def _post(self, messages: Sequence[Message]) -> None:
         """Messages of the log to other zones; to a learner of an older release none, as if there were no link: it
         waits, whole, to be upgraded. (A voter cannot be of one: the level was not raised before all could apply it.)"""
+        if not messages:
+            return
         unfit = {number for number in self.raft.membership.learners if self.unfit(number)}
         self.links.post([message for message in messages if message.to not in unfit] if unfit else messages)
 
