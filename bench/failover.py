@@ -4,9 +4,9 @@ Three zones and a site, a process each, on loopback with durable stores. `--call
 operation after the other, over connections that a real client would hold. Per trial: everything is up and level; the
 fault is done to the leader (bench/faults.py says what each is); every caller's wait around it is a value
 (bench/waiting.py says what counts). Then the fault is undone, and the next trial begins when all zones have caught up,
-after a pause of random length so that trials do not beat in time with heartbeats. `--load` callers more write at
-another site all the time, from a process of their own; `--state-size` cases are made before. The budget of every
-operation is far above what is measured, so the receipt waited for is the quorum's.
+after a pause of random length so that trials do not beat in time with heartbeats, and `--rest` seconds more. `--load`
+callers more write at another site all the time, from a process of their own; `--state-size` cases are made before. The
+budget of every operation is far above what is measured, so the receipt waited for is the quorum's.
 
 `--peer etcd` does the same to three members of etcd on the same disk, afterwards in the same run, once with etcd's own
 times and once tuned; its callers hold connections to all members and go round a fault at once (peers/etcd_caller.py).
@@ -64,14 +64,16 @@ class FalseElections(Struct, frozen=True, kw_only=True):
 class FailoverReport(Report, frozen=True, kw_only=True):
     """`replica`, `etcd_default`, `etcd_tuned`: each system's waits, None where there are none; `failed_by` counts for
     each the trials without an agreed answer for every caller or with a failed write, which are in no percentile, and
-    `failed` ours. `load_by`: what the load did beside each. `ratio_p50`: tuned etcd's p50 over ours. `prepare_s`: how
-    long the cases took to make. `false_elections`: None unless that was asked for; then nothing else is."""
+    `failed` ours. `rest_s`: calm before each trial besides the pause. `load_by`: what the load did beside each.
+    `ratio_p50`: tuned etcd's p50 over ours. `prepare_s`: how long the cases took to make. `false_elections`: None
+    unless that was asked for; then nothing else is."""
 
     fault: str
     trials: int
     callers: int
     load: int
     state_size: int
+    rest_s: float
     replica: Waits | None
     etcd_default: Waits | None
     etcd_tuned: Waits | None
@@ -94,6 +96,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--state-size", type=int, default=CASES, help=f"cases in the state ({CASES})")
     parser.add_argument("--peer", choices=("etcd",), default=None, help="the same to it, in the same run")
     parser.add_argument("--zones", type=int, default=3)
+    parser.add_argument("--rest", type=float, default=0.0, metavar="SECONDS", help="calm before each trial besides (0)")
     parser.add_argument("--seed", type=int, default=1, help="decides the pauses between trials")
     parser.add_argument(
         "--false-elections",
@@ -118,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
         load=args.load or (LOAD_OF_FALSE_ELECTIONS if args.false_elections else 0),
         state_size=args.state_size,
         zones=args.zones,
+        rest_s=args.rest,
         tell=lambda text: console.print(text, highlight=False),
     )
     with tempfile.TemporaryDirectory(prefix="replica-bench-", ignore_cleanup_errors=True) as folder:
@@ -132,8 +136,8 @@ def _problem(args: argparse.Namespace, trials: int) -> str:
     """What is wrong with the options, or ""."""
     if trials < 1 or not 3 <= args.zones <= 7:
         return "--trials must be at least 1, --zones 3 to 7 (with fewer, nobody leads while one is dead)"
-    if args.callers < 1 or args.load < 0 or args.state_size < 1 or args.false_elections < 0:
-        return "--callers and --state-size must be at least 1, --load and --false-elections not negative"
+    if args.callers < 1 or args.load < 0 or args.state_size < 1 or min(args.false_elections, args.rest) < 0:
+        return "--callers and --state-size must be at least 1, --load, --rest and --false-elections not negative"
     if args.peer == "etcd" and find_etcd() is None:
         return HOW_TO
     if args.peer and args.false_elections:
@@ -163,6 +167,7 @@ def _measured(args: argparse.Namespace, setting: Setting, folder: Path) -> Failo
         callers=setting.callers,
         load=setting.load,
         state_size=setting.state_size,
+        rest_s=setting.rest_s,
         replica=waits["replica"],
         etcd_default=waits.get("etcd_default"),
         etcd_tuned=waits.get("etcd_tuned"),

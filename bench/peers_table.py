@@ -48,8 +48,10 @@ SECONDS: Final = 5.0
 QUICK_SECONDS: Final = 1.0
 TRIALS: Final = 10
 QUICK_TRIALS: Final = 2
-WARM_UP_SECONDS: Final = 1.0
+WARM_UP_SECONDS: Final = 3.0
+WARM_UP_CALLERS: Final = 100
 ZOOKEEPER_CONNECTIONS: Final = 10
+"""Of what Python can do, most; more cost it more than they bring."""
 CHECK_CALLERS: Final = 1000
 CHECK_BYTES: Final = 1024
 CHECK_SECONDS: Final = 5.0
@@ -210,7 +212,7 @@ class _Bench:
                     writes.append(_wrote(callers, per_s, (p50, p99), loads[-1].client, failed))
                     self._tell(f"  {callers:5} callers: {per_s.text()}/s")
                 version = cluster.version
-            setting = Setting("kill", self.trials, 1, 0, 1, 3, lambda text: self._tell(f"  {text}"))
+            setting = Setting("kill", self.trials, 1, 0, 1, 3, 0.0, lambda text: self._tell(f"  {text}"))
             ran = await on_etcd(setting, self.folder / f"kill-{timing}", random.Random(1), timing)
             away += ran.side.waits.ms if ran.side.waits else ()
             self.failed += ran.side.failed
@@ -221,7 +223,7 @@ class _Bench:
     async def _zookeeper(self, writes: list[Wrote], away: list[float]) -> str:
         async with open_zookeeper(self.folder / "zookeeper") as ensemble:
             await ensemble.start_all()
-            await self._pumped(ensemble, 10, WARM_UP_SECONDS)
+            await self._pumped(ensemble, WARM_UP_CALLERS, WARM_UP_SECONDS)
             for callers in self.callers:
                 connections = min(callers, ZOOKEEPER_CONNECTIONS)
                 client = f"ours in Python, {connections} connections of {-(-callers // connections)}"

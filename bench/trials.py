@@ -53,6 +53,7 @@ class Setting:
     load: int
     state_size: int
     zones: int
+    rest_s: float
     tell: Callable[[str], None]
 
 
@@ -150,7 +151,7 @@ async def _all(setting: Setting, system: System, waiters: Waiters, rng: random.R
     failed = 0
     await trio.sleep(WARM_UP_SECONDS)
     for trial in range(setting.trials):
-        found = await _once(setting.fault, system, waiters, rng, calm)
+        found = await _once(setting, system, waiters, rng, calm)
         if found is None:
             failed += 1
         else:
@@ -161,12 +162,14 @@ async def _all(setting: Setting, system: System, waiters: Waiters, rng: random.R
 
 
 async def _once(
-    fault: str, system: System, waiters: Waiters, rng: random.Random, calm: list[float]
+    setting: Setting, system: System, waiters: Waiters, rng: random.Random, calm: list[float]
 ) -> list[float] | None:
     """One trial: each caller's wait in ms; None where it failed. All runs again afterwards."""
+    fault = setting.fault
     watch_s = 0.0 if fault in SUDDEN else WATCH_S
     await system.level()
-    await trio.sleep(rng.uniform(*PAUSE_SECONDS))
+    await trio.sleep(setting.rest_s + rng.uniform(*PAUSE_SECONDS))
+    waiters.forget()
     calm += await waiters.around(trio.current_time(), TRIAL_SECONDS, watch_s) or []
     leader = await system.leader()
     waiters.forget()
