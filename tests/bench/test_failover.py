@@ -145,7 +145,8 @@ def _waits(*ms: float) -> Waits:
 def _report(tmp_path: Path, **changed: Any) -> FailoverReport:
     values: dict[str, Any] = {
         "fault": "kill", "trials": 2, "callers": 1, "load": 10, "state_size": 10, "rest_s": 0.0,
-        "replica": _waits(10.0, 20.0),        "etcd_default": _waits(1000.0), "etcd_tuned": _waits(100.0), "ratio_p50": 10.0, "failed": 0,
+        "replica": _waits(10.0, 20.0),
+        "etcd_default": _waits(1000.0), "etcd_tuned": _waits(100.0), "ratio_p50": 10.0, "failed": 0,
         "failed_by": {"replica": 0}, "prepare_s": 0.1, "etcd_version": "3.5.1", "false_elections": None,
         "load_by": {"replica": Loaded(callers=10, seconds=1, operations=5, per_s=5, longest_submit_ms=9, failed=0)},
     }  # fmt: skip
