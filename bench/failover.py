@@ -109,7 +109,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run it: 0 where every trial ended well, 1 where one did not or a false election was seen, 2 for wrong options."""
+    """Run it: 0 where every trial ended well, 1 where something went wrong (`went_wrong`), 2 for wrong options."""
     trials = args.trials if args.trials is not None else QUICK_TRIALS if args.quick else TRIALS
     if problem := _problem(args, trials):
         return refused(problem)
@@ -128,8 +128,19 @@ def run(args: argparse.Namespace) -> int:
         report = _measured(args, setting, Path(folder))
     console.print(table(report))
     publish(args, report, console, lambda: draw(report))
+    return 1 if went_wrong(report) else 0
+
+
+def went_wrong(report: FailoverReport) -> bool:
+    """Whether a trial failed, ours or a peer's, a write of ours or of the load beside it did, or an election was
+    false."""
     false = report.false_elections
-    return 1 if report.failed or (false is not None and false.elections) else 0
+    return (
+        any(report.failed_by.values())
+        or (report.replica is not None and report.replica.failed_writes > 0)
+        or any(one.failed for name, one in report.load_by.items() if name == "replica")
+        or (false is not None and false.elections > 0)
+    )
 
 
 def _problem(args: argparse.Namespace, trials: int) -> str:

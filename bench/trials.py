@@ -86,7 +86,7 @@ async def no_fault(setting: Setting, folder: Path, seconds: float) -> tuple[int,
             setting.tell(
                 f"{max(0.0, ends - trio.current_time()):5.0f} s left: {seen} elections, {waiters.operations} operations"
             )
-    return seen, TrialsRun(side([], [], 0, waiters), load.loaded, prepare_s)
+    return seen, TrialsRun(side([], [], waiters.failed_writes, waiters), load.loaded, prepare_s)
 
 
 async def on_etcd(setting: Setting, folder: Path, rng: random.Random, timing: Timing) -> TrialsRun:
