@@ -12,11 +12,12 @@ import trio
 class Bell:
     """Rung any number of times, it wakes its one listener once. A ring while nobody waits is kept."""
 
-    __slots__ = ("_listener", "_rung")
+    __slots__ = ("_alarm_s", "_listener", "_rung")
 
     def __init__(self) -> None:
         self._listener: trio.lowlevel.Task | None = None
         self._rung = False
+        self._alarm_s = float("inf")
 
     def ring(self) -> None:
         self._rung = True
@@ -50,15 +51,21 @@ class Bell:
         A deadline that moves on costs nothing: the alarm stays where it is, and goes off once for nothing. One that
         comes nearer moves the alarm."""
         while True:
+            self._alarm_s = float("inf")
             with trio.CancelScope() as alarm:
                 while True:
                     at_s = _at_s(deadline_ms())
-                    if at_s < alarm.deadline:
-                        alarm.deadline = at_s
+                    if at_s < self._alarm_s:
+                        self._alarm_s = alarm.deadline = at_s
                     await self.wait()
                     turn()
             if now_ms() >= deadline_ms():
                 turn()
+
+    def ring_before(self, deadline_ms: int) -> None:
+        """The deadline of `turn_for_ever` may have changed: ring only where it would be slept through."""
+        if _at_s(deadline_ms) < self._alarm_s:
+            self.ring()
 
 
 def _at_s(deadline_ms: int) -> float:

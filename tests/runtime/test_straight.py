@@ -141,6 +141,13 @@ async def test_turns_come_with_rings_and_at_deadlines_as_they_stand(autojump_clo
         bell.ring()
         await trio.sleep(0.1)
         assert turns == [200, 300, 350, 400]
+        bell.ring_before(deadline[0])
+        bell.ring_before(deadline[0] + 500)
+        await wait_all_tasks_blocked()
+        assert len(turns) == 4
+        bell.ring_before(deadline[0] - 500)
+        await wait_all_tasks_blocked()
+        assert len(turns) == 5
         nursery.cancel_scope.cancel()
 
 
