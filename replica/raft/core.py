@@ -105,7 +105,8 @@ class Raft(Receiving):
             case Leader(transfer=transfer) as role:
                 deadline_ms = role.heartbeat_deadline_ms
                 for progress in role.progress.values():
-                    if progress.notice_ms is not None and progress.notice_ms < deadline_ms:
+                    # One that is due already is in the next Ready, whenever that is taken.
+                    if progress.notice_ms is not None and self._state.now_ms < progress.notice_ms < deadline_ms:
                         deadline_ms = progress.notice_ms
                 if transfer is not None:
                     deadline_ms = min(deadline_ms, transfer.deadline_ms)

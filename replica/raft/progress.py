@@ -201,6 +201,7 @@ class Progress:
         """It lost its store: nothing it said before holds (D10). Ask at `next_index`; its answer says where to go."""
         self.match_index = 0
         self.told_commit = 0
+        self.notice_ms = None
         self.catch_up = None
         self.same = False
         self.sees(Sign.FORGOT)

@@ -577,6 +577,17 @@ def test_news_of_a_commit_may_wait_for_the_next_entry() -> None:
     assert sent(node.wait(3), Heartbeat) == []
 
 
+def test_news_of_a_commit_that_is_due_asks_for_no_waking() -> None:
+    """It is in the next Ready: a driver that takes none yet, since its disk works, is not woken for it again and
+    again."""
+    node = Solo(voters=2)
+    node.lead()
+    node.settle(node.propose(b"a"))
+    node.raft.step(Received(node.now_ms, AppendReply(2, 1, 1, True, 2)))
+    assert node.raft.has_ready()
+    assert node.raft.deadline_ms > node.now_ms
+
+
 def test_a_follower_at_which_somebody_waits_is_told_of_a_commit_at_once() -> None:
     """It has passed something on, so its callers and sites wait for what becomes of it."""
     node = Solo(voters=2, commit_notice_ms=3)
