@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct
 
 from replica.cases import gate
 from replica.cases.draft import Draft
@@ -29,8 +29,7 @@ def clamped(clock: HybridTime, time_ms: int) -> HybridTime:
     return clock if clock.wall_ms <= limit else HybridTime(limit, clock.counter)
 
 
-@dataclass(slots=True)
-class Act:
+class Act(Struct):
     """`position`: of the operation in its entry; `drain`: it comes under a draining incarnation (rule 8), so it is a
     stranger's whatever its site; `rules`: of the level its entry was appended under; `spoken`: the highest level that
     every voter spoke then; `heard`: the sites that were heard then; `anchor`: the case in whose history its verdict
@@ -46,7 +45,7 @@ class Act:
     rules: Rules
     spoken: int
     heard: tuple[str, ...] = ()
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Finding] = []
     anchor: str = ""
     ordinal: int = 0
 

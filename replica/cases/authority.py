@@ -14,9 +14,10 @@ that."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import get_args
+
+from msgspec import Struct
 
 from replica.cases import keys, registry
 from replica.cases.act import Act
@@ -40,8 +41,7 @@ from replica.cases.state import CHARGE, CHARGE_TURNS, HEAD, NO_TURNS, Charge, De
 FIRST_EPOCH = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Struct, frozen=True):
     """Who is in charge of a subject: `holder` (a site; empty: nobody of ours), in place of `samu`, the site that
     serves its owner. `epoch` and `raised`: of the last change that concerns this subject; None: never raised."""
 
@@ -197,8 +197,7 @@ REASONS: dict[str, str] = {
 """Why a cell refuses, where it is not only that the subject's owner cannot be asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
+class Permission(Struct, frozen=True):
     """What a site may tell the person who asks. `reason` is empty where it is plainly allowed."""
 
     kind: PermissionKind

@@ -136,21 +136,26 @@ class Draft:
 class Traced(Draft):
     """A draft that remembers what was looked at: for who has to know on what its outcome depends."""
 
-    __slots__ = ("_looked", "scanned")
+    __slots__ = ("_looked", "prefixes")
 
     def __init__(self, base: Records) -> None:
         super().__init__(base)
         self._looked: set[bytes] = set()
-        self.scanned = False
-        """Whether records were looked for by how their keys begin."""
+        self.prefixes: set[bytes] = set()
+        """The beginnings of keys by which records were looked for."""
 
     def get(self, key: bytes) -> bytes | None:
         self._looked.add(key)
         return super().get(key)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        self.scanned = True
+        self.prefixes.add(prefix)
         return super().scan(prefix)
+
+    @property
+    def scanned(self) -> bool:
+        """Whether records were looked for by how their keys begin."""
+        return bool(self.prefixes)
 
     @property
     def touched(self) -> set[bytes]:

@@ -12,8 +12,6 @@ left. Such an engagement comes without authority, so it never holds over the one
 
 from __future__ import annotations
 
-import dataclasses
-
 from msgspec.structs import replace
 
 from replica.cases import registry
@@ -105,7 +103,7 @@ def decide_engagement(act: Act, target: Target, case: str) -> VerdictKind:
 def _outcome(seen: Siblings, unseen: Siblings, new: Held) -> Outcome:
     siblings = (new, *unseen) if new.authority else (*unseen, new)
     outcome = keep_all(seen, unseen, new, Rule.ENGAGEMENT.value, _cases_differ, siblings.index)
-    return dataclasses.replace(outcome, rule=DOUBLE) if outcome.kind is VerdictKind.CONFLICT else outcome
+    return replace(outcome, rule=DOUBLE) if outcome.kind is VerdictKind.CONFLICT else outcome
 
 
 def _cases_differ(one: Held, other: Held) -> bool:

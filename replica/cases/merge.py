@@ -17,8 +17,9 @@ Owner, engagement and a resource's status need more than two values to decide: o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from msgspec import Struct
 
 from replica.cases.act import CLOCK_AHEAD_MS, NO_AUTHORITY, plain
 from replica.cases.fields import CARE_LEVELS, CASE_STATUSES, PRIORITIES, RESOURCE_STATUSES, Rule
@@ -38,8 +39,7 @@ MISSION_PROGRESS = {
 Siblings: TypeAlias = tuple[Held, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """`siblings`: what the slot holds now, the holder first; `lost`: what goes to history; `other`: the operation
     met."""
 

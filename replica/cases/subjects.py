@@ -5,8 +5,7 @@ past being kept and no conflict arises without its entry in the list of conflict
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from msgspec.structs import replace
 
 from replica.cases import keys
@@ -36,8 +35,7 @@ UNRECORDED = frozenset(("position", "described_at"))
 """Fields whose replaced values are not kept: many, and worth little each."""
 
 
-@dataclass(slots=True)
-class Target:
+class Target(Struct):
     """One subject that an operation speaks of. `prefix`: of the keys of its parts; `authority`: the operation's
     over it."""
 

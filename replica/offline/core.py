@@ -68,6 +68,9 @@ from replica.offline.shaping import Shapers
 DEFAULT_BUDGET_MS = 250
 """A caller's budget where it names none, whatever the mode."""
 
+MOST_CHARGES = 1000
+"""Of how many owners the present charge is kept for those who read."""
+
 IDLE_MS = 60_000
 """A core with nothing to wait for wants to be looked at this often."""
 
@@ -145,6 +148,9 @@ class SiteCore:
         self._heard_commit = self._catch_up = 0
         self._epoch = 0
         """Of this site's own work, as last read."""
+        self._charged: dict[str | None, tuple[str, int]] = {}
+        """Owner (None: this site) → (holder, epoch), as the agreed state says as of `_charged_as_of`."""
+        self._charged_as_of = applied
         self.generation = generation
         """How many foundings of the cluster are behind the state in place."""
         self._breaks: tuple[Break, ...] = ()
@@ -713,12 +719,22 @@ class SiteCore:
         )
 
     def _charge_of(self, owner: str | None) -> tuple[str, int]:
+        """Who answers for the work of `owner`, and its epoch. Every read asks, so what the agreed state answers is kept
+        until it moves."""
+        agreed_alone = self._view.preview is None and not self._shapers.may_change_charges
+        if self._charged_as_of != self._applied:
+            self._charged, self._charged_as_of = {}, self._applied
+        found = self._charged.get(owner) if agreed_alone else None
+        if found is not None:
+            return found
         try:
             draft = drafted(self._charges)
             asked = self.site if owner is None else owner
             charge = authority.charge_of(draft, registry.site_of(draft, asked) or asked)
         except StoreDamaged:
             return "", self._epoch if owner is None else 0
+        if agreed_alone and len(self._charged) < MOST_CHARGES:
+            self._charged[owner] = charge.holder, charge.epoch
         return charge.holder, charge.epoch
 
     def outcome(self, operation: OperationId) -> Outcome:

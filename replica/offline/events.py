@@ -5,9 +5,10 @@ Every event carries `now_ms` of a clock that only goes forward. The wall clock, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
 
 from replica.cases.commands import Payload
 from replica.cases.operations import Operation, OperationId
@@ -25,13 +26,11 @@ class Mode(Enum):
     REPLAYING = "replaying"
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     now_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Issue:
+class Issue(Struct, frozen=True):
     """Somebody here does or reports something. The receipt comes under `token`, within `budget_ms`.
 
     `act_ms` is when it happened in the world (0: now); `key` the caller's idempotency key or empty.
@@ -47,16 +46,14 @@ class Issue:
     key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Journalled:
+class Journalled(Struct, frozen=True):
     """All that Todo number `todo` (and those before it) asked to journal is durable."""
 
     now_ms: int
     todo: int
 
 
-@dataclass(frozen=True, slots=True)
-class JournalRefused:
+class JournalRefused(Struct, frozen=True):
     """The disk was full: nothing of what Todo number `todo` asked to journal was written."""
 
     now_ms: int
@@ -64,16 +61,14 @@ class JournalRefused:
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
-class LineUp:
+class LineUp(Struct, frozen=True):
     """A zone node is followed now: its feed goes on from our applied index, operations may be sent."""
 
     now_ms: int
     zone: int
 
 
-@dataclass(frozen=True, slots=True)
-class LineDown:
+class LineDown(Struct, frozen=True):
     """The line to the zone followed is gone. `closed`: the kernel said so, it is not a guess by silence."""
 
     now_ms: int
@@ -81,8 +76,7 @@ class LineDown:
     closed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class AllClosed:
+class AllClosed(Struct, frozen=True):
     """No zone can be reached: since the line was lost each was tried, and the kernel closed or refused every one.
 
     Optional: whoever never steps it leaves the detection of a cut to silence (`cut_off_after_ms`).
@@ -91,8 +85,7 @@ class AllClosed:
     now_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(Struct, frozen=True):
     """A heartbeat of the feed: in `term` a quorum has confirmed `commit`, at the leader's time `leader_ms` (wall).
 
     One that says nothing new on its line (a zone that repeats an old leader's time) confirms nothing.
@@ -104,16 +97,14 @@ class Heard:
     leader_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(Struct, frozen=True):
     """Effects of the next entry; their records are already in the base state when this is stepped."""
 
     now_ms: int
     effects: Effects
 
 
-@dataclass(frozen=True, slots=True)
-class Replaced:
+class Replaced(Struct, frozen=True):
     """The whole base state was replaced by a zone's at (index, term): this site was too far behind for the feed."""
 
     now_ms: int
@@ -121,16 +112,14 @@ class Replaced:
     term: int
 
 
-@dataclass(frozen=True, slots=True)
-class Previewed:
+class Previewed(Struct, frozen=True):
     """A zone has sent this site its own cases as of a later entry than the copy's; the copy follows."""
 
     now_ms: int
     preview: Preview
 
 
-@dataclass(frozen=True, slots=True)
-class Recalled:
+class Recalled(Struct, frozen=True):
     """All that the store has of what `Todo.recall` asked for. `recall`: that question."""
 
     now_ms: int
@@ -138,16 +127,14 @@ class Recalled:
     operations: tuple[Operation, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Flushed:
+class Flushed(Struct, frozen=True):
     """The base state up to `index`, and the verdicts that came with it, are durable here."""
 
     now_ms: int
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Hinted:
+class Hinted(Struct, frozen=True):
     """A zone says that an operation was not taken (gap, stale, closed, no leader). A hint: the feed is the truth."""
 
     now_ms: int
@@ -173,8 +160,7 @@ Event: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Agreed:
+class Agreed(Struct, frozen=True):
     """A quorum has it at `index`; the verdict is known, and this site's own disk holds the operation too."""
 
     token: int
@@ -183,24 +169,21 @@ class Agreed:
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class KeptHere:
+class KeptHere(Struct, frozen=True):
     """This site's disk has it; the verdict will follow (`journalled`)."""
 
     token: int
     operation: OperationId
 
 
-@dataclass(frozen=True, slots=True)
-class NotKnown:
+class NotKnown(Struct, frozen=True):
     """The budget is over and neither this disk nor a quorum has answered."""
 
     token: int
     operation: OperationId
 
 
-@dataclass(frozen=True, slots=True)
-class TurnedAway:
+class TurnedAway(Struct, frozen=True):
     """Surely not done: not permitted here and now, or the disk is full, or this life of the site is fenced. `untold`:
     nobody can say at present whether it is permitted, since the record that says so is damaged; try again."""
 
@@ -213,8 +196,7 @@ class TurnedAway:
 Receipt: TypeAlias = Agreed | KeptHere | NotKnown | TurnedAway
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What became of an operation of this site. `state`: "agreed", "journalled", "unknown" (never heard of, or not
     durable yet). `index` is 0 where it is not known any more (an old `applied`)."""
 
@@ -223,8 +205,7 @@ class Outcome:
     verdict: Verdict | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """A verdict on one of this site's own operations, to be stored in the site's local table with the next flush.
 
     `agreed_ms`: the leader's time of its entry, 0 where it is not known (it came with a whole state). `act`, `subject`:
@@ -241,8 +222,7 @@ class Decision:
     act_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Todo:
+class Todo(Struct, frozen=True):
     """What the site's core wants done, in this order.
 
     1. `journal` (and `rewrite`, openings written anew under the same number) in one durable write, then `Journalled`.

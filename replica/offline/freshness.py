@@ -9,13 +9,12 @@ Left out: whether the one record read is tentative or in conflict. That is a que
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from replica.offline.events import Mode
 
 
-@dataclass(frozen=True, slots=True)
-class Freshness:
+class Freshness(Struct, frozen=True):
     """What holds for everything read at one moment."""
 
     mode: Mode

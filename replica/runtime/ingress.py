@@ -14,7 +14,8 @@ Leaves out: whose turn it is (admission.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from replica.cases.gate import Gate, judge
 from replica.cases.operations import Operation, OperationId
@@ -22,8 +23,7 @@ from replica.cases.records import Records
 from replica.runtime.admission import Admission
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """One operation; `hint` tells its sender why it was not taken, where that can be told."""
 
     operation: Operation

@@ -21,12 +21,14 @@ from typing import Any
 
 import msgspec
 import trio
+from msgspec import Struct
 
 from replica.cases import queries
 from replica.cases.charge_reading import ChargeStateView, charge_state, charge_states
 from replica.cases.commands import Payload, Report
 from replica.cases.operations import OperationId
 from replica.cases.records import Records
+from replica.cases.remembered import Remembered
 from replica.cases.verdicts import Decided, Effects, Verdict
 from replica.cases.views import ChargeChangeView
 from replica.errors import InvalidMessage, NotAvailable, Place, StoreDamaged
@@ -43,8 +45,7 @@ REMEMBERED = 10_000
 """Entries and operations whose effects a node remembers for those who follow changes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Handed:
+class Handed(Struct, frozen=True):
     """One operation handed in: what is known of it, and the receipt's word (`agreed` or `journalled`)."""
 
     operation: OperationId
@@ -107,8 +108,10 @@ class Service:
         agreed: Callable[[], Records] | None = None,
         acts: Acts | None = None,
         ready: Callable[[], Awaitable[None]] | None = None,
+        remembered: Remembered | None = None,
     ) -> None:
         self._ready = ready
+        self._views = remembered
         self._acts = acts
         self._desk = desk
         self._records = records
@@ -232,7 +235,10 @@ class Service:
 
     def case(self, case_id: str, held: Records | None = None) -> queries.CaseView | None:
         """A case as this node knows it, tentative values marked; None where it was never heard of."""
-        return queries.read_case(self._of(held), case_id, self._agreed_up_to)
+        records = self._of(held)
+        if self._views is None:
+            return queries.read_case(records, case_id, self._agreed_up_to)
+        return self._views.case(case_id, records, self._agreed_up_to)
 
     def resource(self, resource_id: str, held: Records | None = None) -> queries.ResourceView | None:
         return queries.read_resource(self._of(held), resource_id, self._agreed_up_to)

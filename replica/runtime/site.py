@@ -160,6 +160,7 @@ class SiteNode:
             lambda: self.state,
             self.acts,
             self._make_view_ready,
+            self.state.remembered,
         )
         known = self.state.local(ZONES)
         if known is not None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from heapq import merge
 
 from replica.cases.records import Layer, Overlay
+from replica.cases.remembered import Remembered
 from replica.errors import StoreDamaged
 from replica.storage import StateFlush, StateStore
 
@@ -71,6 +72,7 @@ class State:
         self._older_clean: dict[bytes, bytes | None] = {}
         self._clean_bytes = 0
         """Of keys and values in `_clean`."""
+        self.remembered = Remembered(self)
 
     def get(self, key: bytes) -> bytes | None:
         if key in self._dirty:
@@ -101,6 +103,7 @@ class State:
     def let_go(self) -> None:
         """Keep nothing in memory that is in the store: it is read anew."""
         self._clean, self._older_clean, self._clean_bytes = {}, {}, 0
+        self.remembered.forget()
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         below = self._store if self._frozen is None else Overlay(self._store, self._frozen.changes)
@@ -134,7 +137,9 @@ class State:
     def advance(self, changes: tuple[tuple[bytes, bytes | None], ...], index: int, term: int) -> None:
         """Put the records of one entry in place: the state is at `index` now."""
         assert index == self.index + 1, f"applied index jumps from {self.index} to {index}"
-        self._dirty.update(dict(changes))
+        changed = dict(changes)
+        self._dirty.update(changed)
+        self.remembered.moved(changed)
         self.dirty_bytes += sum([len(key) + (len(value) if value is not None else 0) for key, value in changes])
         self.index, self.term = index, term
 

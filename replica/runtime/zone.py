@@ -151,6 +151,7 @@ class ZoneNode:
             lambda: (self.state.index, self.state.term),
             self.confirm_read,
             self._check,
+            remembered=self.state.remembered,
         )
         self.know()
 

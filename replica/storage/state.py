@@ -20,7 +20,7 @@ from replica.storage import changed
 from replica.storage.changed import CHANGED, REACH_KEY, initial_reach
 from replica.storage.contract import MAX_KEY_BYTES, StateFlush, StateJob, StateReplaceAll
 from replica.storage.environment import MAIN, Environment, EnvironmentClosed
-from replica.storage.records import Kind, decode_pair, encode_pair, seal, unseal
+from replica.storage.records import SUM_BYTES, Kind, decode_pair, encode_pair, is_sound, seal, unseal
 
 if TYPE_CHECKING:
     from replica.storage.environment import Database, Transaction
@@ -176,8 +176,17 @@ class LmdbState:
                     raise
 
     def _get(self, kind: Kind, key: bytes) -> bytes | None:
-        sealed = self._on_current(lambda tables: tables.env.get(tables.of(kind), key))
-        return None if sealed is None else unseal(kind, key, sealed, _named(kind, key))
+        while True:
+            tables = self._tables
+            try:
+                sealed = tables.env.get(tables.records if kind is Kind.STATE else tables.local, key)
+            except EnvironmentClosed:
+                if tables is self._tables:
+                    raise
+                continue  # it was replaced by another just now
+            if sealed is None or is_sound(kind, key, sealed):
+                return sealed and sealed[SUM_BYTES:]
+            return unseal(kind, key, sealed, _named(kind, key))
 
     def _scan(self, kind: Kind, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         start: bytes | None = prefix

@@ -75,7 +75,7 @@ def test_what_somebody_would_be_refused_is_turned_away_only_where_it_needs_the_r
 
 def test_the_epoch_last_known_is_written_where_it_cannot_be_read() -> None:
     solo = two_cases()
-    epoch = solo.core.freshness(solo.now_ms).epoch
+    epoch = solo.core.freshness(solo.now_ms, A).epoch
     solo.issue(note())
     damage(solo, keys.organisation(A), keys.charge(A))
     solo.issue(note())
