@@ -118,6 +118,9 @@ class Progress:
     """The latest round of heartbeats it has answered."""
     acked_sent_ms: int = NEVER_MS
     """When that round was sent."""
+    silent_through: int = 0
+    """The latest round sent while it was silent and others were not. One that was stopped answers them all when it goes
+    on: they tell how long it was away, not how far away it is."""
     clock: tuple[int, int] | None = None
     """Its clock beside ours, (ours, its), when a round was first answered."""
     catch_up: CatchUp | None = None

@@ -217,6 +217,7 @@ class Receiving(View):
             case never:
                 assert_never(never)
         progress = leader.progress[reply.frm]
+        replication.note_silence(state, leader, progress)
         progress.heard_ms = state.now_ms
         if isinstance(reply, AppendReply):
             replication.receive_append_reply(state, leader, reply)

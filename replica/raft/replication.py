@@ -26,12 +26,14 @@ from __future__ import annotations
 from replica.raft import pace
 from replica.raft.memberships import NO_INDEX, decode_membership, encode_membership
 from replica.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply
-from replica.raft.progress import EXPECTS_MS, Progress, Sign
+from replica.raft.progress import EXPECTS_MS, NEVER_MS, Progress, Sign
 from replica.raft.quorum import agreed
 from replica.raft.ready import Accepted, Refusal, SnapshotWanted
 from replica.raft.state import Leader, State
 from replica.raft.types import Entry, EntryKind, Index, Membership, NodeId
 
+SILENT_BEATS = 2
+"""Who answers so many heartbeats after another is the one that was silent."""
 NOTICE = 0
 """The number of a heartbeat that only tells of a commit. Rounds count from 1."""
 
@@ -221,9 +223,19 @@ def receive_heartbeat_reply(state: State, leader: Leader, reply: HeartbeatReply)
     sent_ms = leader.rounds.sent_ms(reply.context)
     if sent_ms is not None and reply.context > progress.acked_round:
         progress.acked_round, progress.acked_sent_ms = reply.context, sent_ms
-        progress.round_trip.measured(state.now_ms - sent_ms)
+        if reply.context > progress.silent_through:
+            progress.round_trip.measured(state.now_ms - sent_ms)
     if progress.overdue(state.now_ms, state.election_timeout_ms):
         progress.sees(Sign.OVERDUE)
+
+
+def note_silence(state: State, leader: Leader, progress: Progress) -> None:
+    """It is heard again, and what it answers late is no measure of the way to it, if another was heard meanwhile: then
+    it was it that said nothing, and not this leader that was slow to listen."""
+    others_ms = max((p.heard_ms for p in leader.progress.values() if p is not progress), default=NEVER_MS)
+    interval_ms = pace.heartbeat_interval_ms(state.config, state.election_timeout_ms)
+    if others_ms - progress.heard_ms > SILENT_BEATS * interval_ms:
+        progress.silent_through = leader.rounds.latest
 
 
 def commit_by_counting(state: State, leader: Leader) -> bool:

@@ -165,7 +165,7 @@ class Line:
                 zone.address,
                 zones=self._zones,
                 expect=zone.name,
-                within_ms=self._config.timing.line_silent_ms,
+                within_ms=2 * self._config.timing.line_silent_ms,
                 outside=self._outside,
             )
         except NotAvailable as problem:

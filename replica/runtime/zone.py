@@ -62,6 +62,8 @@ from replica.wire.snapshot import FromReceiver
 FULL_RETRY_S = 0.5
 FLUSH_RETRY_S = 0.01
 FOREVER_MS = 1 << 62
+LEAST_STALL_MS = 300
+"""A save that takes so long is no rare one on a busy disk."""
 COMMIT_NOTICE_MS = 3
 """A zone at which nobody is known to wait hears of a commit with the next entry, or so much later."""
 
@@ -434,7 +436,7 @@ class ZoneNode:
         """A leader whose disk is full or does not answer hands over to one whose disk does (D4, D7)."""
         if not self.leads or self.raft.transferring or now < self._unload_again_ms:
             return
-        stall_ms = self.config.timing.disk_stall_ms or self.config.timing.election_timeout_ms
+        stall_ms = self.config.timing.disk_stall_ms or max(LEAST_STALL_MS, self.config.timing.election_timeout_ms)
         # A state that cannot be written back is nothing to the log, until it is too much for anything new.
         full = self._log_full or (self._is_heavy and self._write_back.refused)
         if not full and self._stalled_ms <= stall_ms:
@@ -771,7 +773,7 @@ def raft_config(config: ZoneConfig) -> RaftConfig:
         node=config.zone.number,
         membership=Membership(frozenset(peer.number for peer in config.zones if config.is_listed)),
         election_timeout_ms=config.timing.election_timeout_ms,
-        election_timeout_most_ms=config.timing.election_timeout_most_ms or 4 * config.timing.election_timeout_ms,
+        election_timeout_most_ms=config.timing.election_timeout_most_ms or 7 * config.timing.election_timeout_ms,
         heartbeat_interval_ms=config.timing.heartbeat_interval_ms,
         priority={peer.number: peer.priority for peer in config.zones},
         priority_patience_ms=config.timing.priority_patience_ms,
