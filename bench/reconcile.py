@@ -34,10 +34,10 @@ from bench import plots
 from bench.machine import this_machine
 from bench.processes import cpu_s
 from bench.report import Report, Spread, add_output, counts, publish, refused, spread
-from replica.cases.commands import AddNote, ChangePriority, Command
+from bench.work import case_id, command, opening
+from replica.cases.commands import Command
 from replica.cases.operations import OperationId
 from replica.demo.caller import Caller, open_callers
-from replica.demo.clash import note_report
 from replica.demo.ledger import Ledger
 from replica.demo.looking import leader_of, status_of, until_level, until_mode
 from replica.demo.play import until_connected
@@ -53,8 +53,6 @@ SITE: Final = "fr.health.samu440"
 OPERATIONS: Final = (1000, 10_000, 100_000)
 QUICK_OPERATIONS: Final = (1000, 10_000)
 PER_CASE: Final = 50
-NOTE_BYTES: Final = 256
-PRIORITIES: Final = ("P0", "P1", "P2", "P3")
 WARM_UP: Final = 1000
 AT_ONCE: Final = 400
 BUDGET_MS: Final = 10_000
@@ -224,13 +222,11 @@ async def _measure(length: int, folder: Path, console: Console) -> Run:
         async with open_callers({node.name: node.address for node in cluster.nodes.values()}, Ledger()) as callers:
             await until_connected(callers, cluster, WITHIN_S)
             async with open_client(cluster.nodes[SITE].address, name="bench") as client:
-                cases = [f"{SITE}.reconcile{number}" for number in range(-(-length // PER_CASE))]
-                await _each(
-                    cases, lambda case: client.submit_message(note_report(case, SITE, "Appel"), BUDGET_MS, sender=SITE)
-                )
-                bench = _Bench(cluster, callers, client, cases)
-                await bench.once(WARM_UP, "w")
-                measured, operations = await bench.once(length, "n")
+                cases = range(-(-length // PER_CASE))
+                await _each(cases, lambda number: client.submit_message(opening(SITE, number), BUDGET_MS, sender=SITE))
+                bench = _Bench(cluster, callers, client, len(cases))
+                await bench.once(WARM_UP, 0)
+                measured, operations = await bench.once(length, WARM_UP)
         await cluster.stop_all()
     found = verdicts_in(folder / SITE, operations)
     console.print(
@@ -252,20 +248,21 @@ async def _measure(length: int, folder: Path, console: Console) -> Run:
 class _Bench:
     """One cluster, and the client that speaks to its site."""
 
-    def __init__(self, cluster: Cluster, callers: dict[str, Caller], client: Client, cases: list[str]) -> None:
+    def __init__(self, cluster: Cluster, callers: dict[str, Caller], client: Client, cases: int) -> None:
         self.cluster = cluster
         self.callers = callers
         self.client = client
         self.cases = cases
 
-    async def once(self, length: int, name: str) -> tuple[Run, list[str]]:
-        """Cut, write `length` operations, heal, wait: what it took, and the operations (`verdicts` not yet counted)."""
+    async def once(self, length: int, first: int) -> tuple[Run, list[str]]:
+        """Cut, write `length` operations, heal, wait: what it took, and the operations (`verdicts` not yet counted).
+        `first`: the number of each case's first one, so that no note is written twice."""
         self.cluster.cut(SITE)
         await until_mode(self.callers[SITE], "cut-off", WITHIN_S)
         operations: list[str] = []
 
         async def write(number: int) -> None:
-            receipt = await self.client.submit(operation(self.cases, number, name), BUDGET_MS)
+            receipt = await self.client.submit(act_of(number, self.cases, first), BUDGET_MS)
             operations.append(receipt.operation)
 
         began = trio.current_time()
@@ -313,12 +310,9 @@ class _Bench:
         return trio.current_time()
 
 
-def operation(cases: Sequence[str], number: int, name: str) -> Command:
-    """The operation `number`: the cases in turn; of each, notes and priorities in turn."""
-    case = cases[number % len(cases)]
-    if number // len(cases) % 2 == 0:
-        return AddNote(case, f"{case}.{name}{number}", f"Note {number} ".ljust(NOTE_BYTES, "."))
-    return ChangePriority(case, PRIORITIES[number // len(cases) // 2 % 4])
+def act_of(number: int, cases: int, first: int) -> Command:
+    """The operation `number`: the site's own cases in turn; of each, notes and priorities in turn from `first` on."""
+    return command(case_id(SITE, number % cases), first + number // cases)
 
 
 def line_up_s(log: str, since_s: float) -> float:

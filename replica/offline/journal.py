@@ -15,6 +15,7 @@ Left out: bytes and positions (storage), and what may be sent when (replay.py).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 
 from replica.cases.operations import Operation, OperationId
 from replica.errors import StoreDamaged
@@ -70,7 +71,7 @@ class Run:
     @property
     def offered_again(self) -> Iterator[Operation]:
         """What was taken back and has no verdict yet."""
-        return (operation for operation in self.after(self.decided) if operation.id.seq <= self.past)
+        return islice(self.after(self.decided), max(0, self.past - max(self.decided, self.first - 1)))
 
     def after(self, seq: int) -> Iterator[Operation]:
         """The records above `seq`, in order."""

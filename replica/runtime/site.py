@@ -422,7 +422,8 @@ class SiteNode:
                 await self._flush_now.wait()
             await self._bring_back()
             await self.flush()
-            if self.desk.core.undecided > LONG_JOURNAL:
+            # Not in mid-replay: every entry makes most of it anew, and nobody may be reading it.
+            if self.desk.core.undecided > LONG_JOURNAL and self._replay_from is None:
                 await self._make_view_ready()
             await self._look_for_room()
             self._forget_some()

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from bench.__main__ import main
-from bench.reconcile import Run, flatness, line_up_s, operation, summed
+from bench.reconcile import SITE, Run, act_of, flatness, line_up_s, summed
+from bench.work import case_id
 from replica.cases.commands import AddNote, ChangePriority
 
 
@@ -52,8 +53,9 @@ def test_runs_of_one_length_are_summed_by_their_medians() -> None:
 
 def test_operations_go_through_the_cases_in_turn() -> None:
     """First a note for each case, then a priority for each, and so on; no note is written twice."""
-    made = [operation(["a", "b"], number, "n") for number in range(8)]
-    assert [type(one) for one in made] == [AddNote, AddNote, ChangePriority, ChangePriority] * 2
+    made = [act_of(number, 2, first=0) for number in range(8)] + [act_of(number, 2, first=100) for number in range(4)]
+    assert [getattr(one, "case", "") for one in made] == [case_id(SITE, 0), case_id(SITE, 1)] * 6
+    assert [type(one) for one in made] == [AddNote, AddNote, ChangePriority, ChangePriority] * 3
     notes = [one.note for one in made if isinstance(one, AddNote)]
     assert len(set(notes)) == len(notes)
 

@@ -165,3 +165,33 @@ def test_only_voters_that_answer_make_a_leader_patient() -> None:
     slow = node.raft.progress[-1]
     assert (slow.peer, slow.round_trip_ms >= 150) == (4, True)
     assert node.raft.election_timeout_ms == 300
+
+
+def answered_in_one_go(late: tuple[int, ...]) -> Solo:
+    """A leader whose peers in `late` answer four rounds of heartbeats all at once; the others each at once."""
+    node = Solo(election_timeout_most_ms=2000)
+    node.lead()
+    held: list[HeartbeatReply] = []
+    for _ in range(40):
+        beats = sent(node.wait(50), Heartbeat)
+        for beat in beats:
+            reply = HeartbeatReply(beat.to, 1, 1, beat.context)
+            if beat.to in late:
+                held.append(reply)
+            else:
+                node.settle(node.hear(reply))
+        if len(held) >= 4 * len(late):
+            node.settle(node.hear(*held))
+            held = []
+    return node
+
+
+def test_what_a_peer_answers_late_because_it_was_stopped_makes_nobody_patient() -> None:
+    """Another was heard meanwhile: that one alone was silent. Else each stop of a zone would make the next failover
+    slow."""
+    assert answered_in_one_go((3,)).raft.election_timeout_ms == 300
+
+
+def test_where_everybody_answers_late_the_leader_is_patient() -> None:
+    """It may be the leader that is slow to listen, or a line they all share: who is left then needs the time."""
+    assert answered_in_one_go((2, 3)).raft.election_timeout_ms > 300
