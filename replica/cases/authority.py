@@ -214,6 +214,20 @@ def tag_of(command: Command) -> str:
     return tag
 
 
+NEVER_REFUSED = frozenset(tag for tag, row in TABLE.items() if _R not in row.values())
+"""What anybody may say of a subject that is known, connected or not: the verdict tells what it came to."""
+
+
+def refusal(records: Records, site: str, command: Command, connected: bool) -> str | None:
+    """Why `permitted` refuses; None where it does not. For most commands it is enough that their subject is there."""
+    if str(command.__struct_config__.tag) in NEVER_REFUSED:
+        subject = subject_of(command)
+        if subject is None or records.get(keys.head(*subject)) is not None:
+            return None
+    answer = permitted(records, site, command, connected)
+    return answer.reason if answer.kind is _R else None
+
+
 def permitted(records: Records, site: str, command: Command, connected: bool) -> Permission:
     """May `site` do this now, by `records` (its working view), before anything is journalled?
 
@@ -281,9 +295,12 @@ def _holder_of_all(draft: Draft, command: HandBack) -> str:
     return holders.pop() if len(holders) == 1 else ""
 
 
+_OF_NO_SUBJECT = (TakeOver, HandBack, AskHandBack, EndTakeOver, RegisterOrganisation)
+
+
 def subject_of(command: Command) -> tuple[str, str] | None:
     """(kind, id) of the case or resource whose owner has to be asked; None where it is about neither."""
-    if isinstance(command, TakeOver | HandBack | AskHandBack | EndTakeOver | RegisterOrganisation):
+    if isinstance(command, _OF_NO_SUBJECT):
         return None
     if isinstance(command, DecideConflict):
         return (command.subject, command.id) if command.subject in keys.PARTS else None

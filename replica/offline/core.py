@@ -299,16 +299,25 @@ class SiteCore:
         if isinstance(payload, Report):
             return None
         try:
-            records: Records = self.view() if self._shapers.may_change(payload) else self._view.agreed
-            answer = authority.permitted(records, self.site, payload, self.mode is not Mode.CUT_OFF)
+            records: Records = self._shaped_view() if self._shapers.may_change(payload) else self._view.agreed
+            why_not = authority.refusal(records, self.site, payload, self.mode is not Mode.CUT_OFF)
         except StoreDamaged as damaged:
             cells = authority.TABLE[authority.tag_of(payload)].values()
             if authority.PermissionKind.REFUSED not in cells:
                 return None
             why = f"whether this is permitted cannot be told now, {damaged.record} is damaged here and being rebuilt"
             return TurnedAway(issue.token, why, untold=True)
-        refused = answer.kind is authority.PermissionKind.REFUSED
-        return TurnedAway(issue.token, answer.reason) if refused else None
+        return None if why_not is None else TurnedAway(issue.token, why_not)
+
+    def _shaped_view(self) -> Records:
+        """The working view as far as it can say who is in charge: plain operations at the end of this life are not
+        taken in for that, however many they are, but for who reads."""
+        own = self._ledger.own
+        if self._view.preview is not None or self._journal.runs[-1] is not own:
+            return self.view()
+        plain = own.last - max(self._shapers.last_seq(self.incarnation), own.decided)
+        self._view.records(self._ledger.undecided, 0)
+        return self._view.records(self._ledger.undecided, max(0, self._view.pending - plain))
 
     def _operation(self, issue: Issue) -> Operation:
         """Rule 1: id, the author's epoch, the index its state had, its clock, and what was done."""
@@ -688,7 +697,7 @@ class SiteCore:
     @property
     def _charges(self) -> Records:
         """Where to read who is in charge: the view, or the agreed state where that says the same for less."""
-        return self.view() if self._shapers.may_change_charges else self._view.agreed
+        return self._shaped_view() if self._shapers.may_change_charges else self._view.agreed
 
     def is_tentative(self, prefix: bytes) -> bool:
         """Whether any record whose key begins with `prefix` is in the view otherwise than agreed."""

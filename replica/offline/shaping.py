@@ -51,9 +51,10 @@ def shapes(operation: Operation) -> frozenset[Subject]:
 class Shapers:
     """The undecided own operations that count, by what they may change."""
 
-    __slots__ = ("_count", "_of")
+    __slots__ = ("_count", "_last_seq", "_of")
 
     def __init__(self) -> None:
+        self._last_seq: dict[bytes, int] = {}
         self._of: dict[OperationId, frozenset[Subject]] = {}
         self._count: Counter[Subject] = Counter()
 
@@ -64,6 +65,8 @@ class Shapers:
         if subjects:
             self._of[operation.id] = subjects
             self._count.update(subjects)
+            name = operation.id.incarnation
+            self._last_seq[name] = max(operation.id.seq, self._last_seq.get(name, 0))
 
     def remove(self, ident: OperationId) -> None:
         """It is decided, or never was."""
@@ -72,6 +75,10 @@ class Shapers:
         for subject in subjects:
             if not self._count[subject]:
                 del self._count[subject]
+
+    def last_seq(self, incarnation: bytes) -> int:
+        """The last operation of this life that ever counted: none behind it does. Its opening where none did."""
+        return self._last_seq.get(incarnation, 0)
 
     @property
     def may_change_charges(self) -> bool:

@@ -132,8 +132,10 @@ class Desk:
                 )
             )
             if len(self._issued) == 1:
-                # Whoever else runs in this turn of the loop puts its own beside it: the core is stepped once for all.
-                await trio.lowlevel.cancel_shielded_checkpoint()
+                if len(self._callers) > 1:
+                    # Whoever else runs in this turn of the loop puts its own beside it: the core is stepped once for
+                    # all. Alone, nobody is waited for.
+                    await trio.lowlevel.cancel_shielded_checkpoint()
                 issued, self._issued = self._issued, []
                 self.step(*issued)
             await caller.bell.wait()
@@ -152,7 +154,8 @@ class Desk:
     def turn(self) -> None:
         """Carry out what the core wants. Doing so may step it again (a journal that is durable at once)."""
         if self._dormant:
-            self.bell.ring()  # nothing is carried out, but its mode goes by the hour all the same
+            # Nothing is carried out, but its mode goes by the hour all the same.
+            self.bell.ring_before(self.core.deadline_ms)
             return
         if self._turning:
             return
@@ -162,14 +165,15 @@ class Desk:
                 self._carry_out(self.core.todo())
         finally:
             self._turning = False
-        self.bell.ring()
+        self.bell.ring_before(self.core.deadline_ms)
 
     async def keep_time(self) -> None:
         """Tick the core at its deadlines, for ever."""
-        while True:
-            await self.bell.wait_until(self.core.deadline_ms)
-            if now_ms() >= self.core.deadline_ms:
-                self.step(events.Tick(now_ms()))
+        await self.bell.turn_for_ever(lambda: self.core.deadline_ms, self._tick)
+
+    def _tick(self) -> None:
+        if now_ms() >= self.core.deadline_ms:
+            self.step(events.Tick(now_ms()))
 
     def shut(self) -> None:
         """No more operations; those that were handed in go on."""
