@@ -12,9 +12,10 @@ changed below, if it was decided, or if it shares a record that somebody sets wi
     journal     1: P0 for case a   2: a note on case b   3: a note on case a   4: a step of a vehicle of case b
     below       the entry that decides 1               → 1 goes; 3 is made anew; 2 and 4 stay as they are
 
-So what a feed entry costs a reader is what it concerns, however long the journal is. Everything is made anew where
-that cannot be told: where lives were opened, where an operation did not pass the gate, or looked at records by how
-their keys begin, and where something was damaged.
+So what a feed entry costs a reader is what it concerns, however long the journal is; and where nobody reads it costs
+next to nothing. Everything is made anew where that cannot be told: where lives were opened, where an operation did not
+pass the gate, or looked at records by how their keys begin, and where something was damaged; and where so much is
+concerned that it costs less.
 
 A damaged record of the state below hides what it says and nothing else. An operation that cannot be shown without it is
 left out; its number is used up all the same, else the gate would let nothing behind it pass. Where the damaged record
@@ -45,6 +46,9 @@ from replica.offline.lives import tombstone
 TENTATIVE_INDEX = 1 << 48
 """Above all that anybody can have seen; and a whole number to every reader of JSON."""
 LEAST_DEAD = 1000
+LEAST_ANEW = 1000
+"""A view of so many operations is begun anew where most of them are concerned: what is decided need not be taken out
+one by one then."""
 
 _encode = Encoder(order="deterministic").encode
 
@@ -67,6 +71,7 @@ class WorkingView:
     __slots__ = (
         "_base",
         "_by_key",
+        "_changed",
         "_dead",
         "_foreseen",
         "_keyed",
@@ -102,6 +107,8 @@ class WorkingView:
         self._recount = False
         """What is counted of this site, below or foreseen, has changed."""
         self._stale: set[int] = set()
+        self._changed: set[bytes] = set()
+        """What changed below of the records that anybody looked at or set; whom it concerns is found for who reads."""
         self._next = self._dead = 0
         self._plain = False
         """What an operation here hangs on cannot be told: with the next move all is made anew."""
@@ -128,7 +135,8 @@ class WorkingView:
                 self.invalidate()
                 return
             self._recount = self._recount or (key[:1] == keys.SITES and key in self._layer)
-            self._stale.update(number for number in self._by_key.get(key, ()) if number in self._taken)
+            if key in self._by_key:
+                self._changed.add(key)
         for ident in decided:
             number = self._numbers.pop(ident, None)
             if number is not None:
@@ -156,8 +164,8 @@ class WorkingView:
         if self._overlay is None:
             self._overlay = Overlay(self._base, self._layer)
             self._pending.extend(undecided)
-        if self._stale:
-            self._make_anew()
+        if self._stale or self._changed:
+            self._make_anew(undecided)
         if self._recount:
             self._count_anew()
         for _ in range(len(self._pending) if most is None else min(most, len(self._pending))):
@@ -193,11 +201,17 @@ class WorkingView:
 
     # ------------------------------------------------------------------ making anew
 
-    def _make_anew(self) -> None:
+    def _make_anew(self, undecided: Iterable[Operation]) -> None:
         """Take out all that is concerned, then put back what is not decided, in its order."""
         assert self._overlay is not None, f"{len(self._stale)} operations are stale in a view that is not made"
+        for key in self._changed:
+            self._stale.update(number for number in self._by_key.get(key, ()) if number in self._taken)
+        self._changed.clear()
         concerned = self._concerned()
         self._stale.clear()
+        if len(self._taken) >= LEAST_ANEW and len(concerned) > len(self._taken) // 2:
+            self._begin_anew(undecided)
+            return
         self._recount = True
         out = [(number, self._taken.pop(number)) for number in sorted(concerned)]
         for _, taken in out:
@@ -214,6 +228,13 @@ class WorkingView:
         self._dead += len(out)
         if self._dead > max(LEAST_DEAD, len(self._taken)):
             self._tidy()
+
+    def _begin_anew(self, undecided: Iterable[Operation]) -> None:
+        """At one go, as what else is concerned: in slices a feed that moves on in between would let it never end."""
+        self._reset()
+        self._overlay = Overlay(self._base, self._layer)
+        for operation in undecided:
+            self._take_in(operation)
 
     def _count_anew(self) -> None:
         """Of this site's own record: what the state counts, and what may come on top."""

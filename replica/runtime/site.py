@@ -422,17 +422,17 @@ class SiteNode:
                 await self._flush_now.wait()
             await self._bring_back()
             await self.flush()
-            # Not in mid-replay: every entry makes most of it anew, and nobody may be reading it.
-            if self.desk.core.undecided > LONG_JOURNAL and self._replay_from is None:
-                await self._make_view_ready()
+            if self.desk.core.undecided > LONG_JOURNAL:
+                await self._make_view_ready(ahead=True)
             await self._look_for_room()
             self._forget_some()
 
-    async def _make_view_ready(self) -> None:
+    async def _make_view_ready(self, *, ahead: bool = False) -> None:
         """A view of thousands of operations takes seconds to make: it is made here, in slices that hold up nobody, and
-        not by whoever reads first."""
+        not by whoever reads first. `ahead` of anybody who reads: only while no line is up. With a line the journal is
+        being replayed, and every entry of that would make most of the view anew."""
         core = self.desk.core
-        while core.undecided > VIEW_SLICE and core.prepare_view(VIEW_SLICE):
+        while core.undecided > VIEW_SLICE and not (ahead and self.line.zone) and core.prepare_view(VIEW_SLICE):
             await trio.lowlevel.checkpoint()
 
     async def flush_at_the_end(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +17,7 @@ from bench.targets import TARGETS, rows
 FAILOVER = {"replica": {"p50": 18.0, "p99": 70.0, "max": 71.0, "failed_writes": 0}, "ratio_p50": 6.5}
 
 
-def row_of(act: str, *reports: dict[str, object]) -> tuple[tuple[float, ...], str]:
+def row_of(act: str, *reports: dict[str, Any]) -> tuple[tuple[float, ...], str]:
     (row,) = (one for one in rows(reports) if one.act == act)
     return row.values, row.word()
 
