@@ -39,6 +39,7 @@ from replica.offline.freshness import Freshness
 from replica.runtime.acts import Acts, Asked, Verdicts, verdicts
 from replica.runtime.bell import now_ms, wall_ms
 from replica.runtime.desk import Desk
+from replica.runtime.together import Together
 
 DEFAULT_BUDGET_MS = 250
 REMEMBERED = 10_000
@@ -117,7 +118,7 @@ class Service:
         self._records = records
         self._agreed = agreed or records
         self._position = position
-        self._confirm = confirm
+        self._confirm = Together(confirm)
         self._check = check
         self._moved = trio.Event()
         self._recent: deque[Effects] = deque()

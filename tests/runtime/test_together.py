@@ -1,0 +1,100 @@
+"""One question for all who ask in one turn; what it costs when the one who asks is gone."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from replica.errors import NotAvailable
+from replica.runtime.together import Together
+
+
+class Quorum:
+    """Answers question n with n, once it is let."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.let = trio.Event()
+        self.fails = False
+
+    async def confirm(self) -> int:
+        self.asked += 1
+        mine = self.asked
+        await self.let.wait()
+        if self.fails:
+            raise NotAvailable("no quorum")
+        return mine
+
+
+async def test_all_who_ask_in_one_turn_share_one_question() -> None:
+    quorum, answers = Quorum(), []
+    quorum.let.set()
+    together = Together(quorum.confirm)
+
+    async def one() -> None:
+        answers.append(await together())
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(one)
+    assert (quorum.asked, answers) == (1, [1] * 50)
+
+
+async def test_who_comes_after_the_question_has_left_asks_anew() -> None:
+    """Else a read could be answered from before it was asked."""
+    quorum, answers = Quorum(), []
+    together = Together(quorum.confirm)
+
+    async def one() -> None:
+        answers.append(await together())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one)
+        await trio.testing.wait_all_tasks_blocked()
+        assert quorum.asked == 1
+        nursery.start_soon(one)
+        await trio.testing.wait_all_tasks_blocked()
+        quorum.let.set()
+    assert sorted(answers) == [1, 2]
+
+
+async def test_where_the_one_who_asked_is_cancelled_the_others_ask_again() -> None:
+    """One caller's short budget is no other's."""
+    quorum, answers = Quorum(), []
+    together = Together(quorum.confirm)
+
+    async def patient() -> None:
+        answers.append(await together())
+
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as hasty:
+            async with trio.open_nursery() as first:
+                first.start_soon(together)
+                first.start_soon(patient_in, nursery, patient)
+                await trio.testing.wait_all_tasks_blocked()
+                hasty.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        quorum.let.set()
+    assert (quorum.asked, answers) == (2, [2])
+
+
+async def patient_in(nursery: trio.Nursery, patient: object) -> None:
+    nursery.start_soon(patient)  # type: ignore[arg-type]  # an async function
+
+
+async def test_a_question_that_fails_fails_for_all_who_share_it() -> None:
+    quorum = Quorum()
+    quorum.fails = True
+    quorum.let.set()
+    together, failed = Together(quorum.confirm), []
+
+    async def one() -> None:
+        with pytest.raises(NotAvailable, match="no quorum"):
+            await together()
+        failed.append(1)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(one)
+    assert (quorum.asked, len(failed)) == (1, 3)
