@@ -223,6 +223,26 @@ def test_what_a_feed_entry_costs_a_reader_is_what_it_concerns(monkeypatch: pytes
         assert made[True] <= 5 * 5, f"{made[True]} operations were made anew for 5 entries"
 
 
+def test_where_most_is_concerned_the_view_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In mid-replay: nothing is taken out one by one then, what is decided least of all. And it is the same view."""
+    monkeypatch.setattr("replica.offline.view.LEAST_ANEW", 20)
+    solo = away(4, 10)
+    solo.core.view()
+    solo.line_up()
+    for operation in solo.sent()[:10]:
+        solo.agree(operation)
+    taken: list[bool] = []
+
+    def counted(*arguments: Any, again: bool = False) -> Any:
+        taken.append(again)
+        return foresee(*arguments, again=again)  # type: ignore[misc]  # as it was called
+
+    monkeypatch.setattr("replica.offline.view.foresee", counted)
+    view = dict(solo.core.view().scan(b""))
+    assert taken == [False] * solo.core.undecided
+    assert view == dict(WorkingView(solo.base).records(solo.core._ledger.undecided()).scan(b""))
+
+
 def test_a_view_made_ready_little_by_little_is_the_view() -> None:
     """In slices, and also where the state moves in between, or somebody reads before it is ready."""
     solo = away(5, 4)
