@@ -138,7 +138,7 @@ def _against_etcd(callers: int, limit: float, way: str = "embedded") -> Target:
 
 TARGETS: Final[tuple[Target, ...]] = (
     *_failovers("failover-kill", "leader killed → agreed at a site", 20, 60),
-    _least("the same, against tuned etcd", "≥ 5 ×", "failover-kill", at("ratio_p50"), 5, "×"),
+    _least("the same, against tuned etcd", "≥ 5 ×", "failover-kill-etcd", at("ratio_p50"), 5, "×"),
     *_failovers("failover-kill-load", "the same under load", 40, 120),
     *_failovers("failover-kill-state", "the same with 200,000 cases", 40, 120),
     *_handed_over("failover-leave", "graceful leave"),

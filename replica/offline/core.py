@@ -148,6 +148,10 @@ class SiteCore:
         self._heard_commit = self._catch_up = 0
         self._epoch = 0
         """Of this site's own work, as last read."""
+        self._epoch_as_of: tuple[int, ...] = ()
+        """When that was: the state's (index, term) and `Shapers.changes`; empty where it has to be read anew."""
+        self._look_when_written = False
+        """What the state says of this site's lives could not all be acted upon while a write was under way."""
         self._charged: dict[str | None, tuple[str, int]] = {}
         """Owner (None: this site) → (holder, epoch), as the agreed state says as of `_charged_as_of`."""
         self._charged_as_of = applied
@@ -316,8 +320,9 @@ class SiteCore:
         if self._view.preview is not None or self._journal.runs[-1] is not own:
             return self.view()
         plain = own.last - max(self._shapers.last_seq(self.incarnation), own.decided)
-        self._view.records(self._ledger.undecided, 0)
-        return self._view.records(self._ledger.undecided, max(0, self._view.pending - plain))
+        view = self._view.records(self._ledger.undecided, 0)
+        others = self._view.pending - plain
+        return view if others <= 0 else self._view.records(self._ledger.undecided, others)
 
     def _operation(self, issue: Issue) -> Operation:
         """Rule 1: id, the author's epoch, the index its state had, its clock, and what was done."""
@@ -336,9 +341,13 @@ class SiteCore:
 
     def _own_epoch(self) -> int:
         """Where the record that says so is damaged, the last one known: at worst the operation is merged as a
-        stranger's, under an epoch that is over."""
-        with suppress(StoreDamaged):
-            self._epoch = authority.epoch_of(self._charges, self.site)
+        stranger's, under an epoch that is over. Kept until the state moves, or what is undecided of charges."""
+        as_of = (*self._applied, self._shapers.changes)
+        if as_of != self._epoch_as_of or self._view.preview is not None:
+            self._epoch_as_of = ()
+            with suppress(StoreDamaged):
+                self._epoch = authority.epoch_of(self._charges, self.site)
+                self._epoch_as_of = as_of
         return self._epoch
 
     # ------------------------------------------------------------------ the journal
@@ -350,7 +359,8 @@ class SiteCore:
         for operation in write.operations:
             self._callers.told.discard(operation.id)
             self._answer(operation.id)
-        self._look_again()
+        if self._look_when_written:
+            self._look_again()
 
     def _answer(self, operation: OperationId) -> None:
         """The receipt of a durable operation, as far as one can be given already."""
@@ -556,8 +566,10 @@ class SiteCore:
     def _look_again(self) -> None:
         """What the state says of this site's lives: after every opening of this site that was agreed, and after
         whatever else may have changed the answer."""
+        self._look_when_written = self._ledger.writing.is_under_way
         current, restored = lives.current_of(self.base, self.site)
         for ident in self._ledger.reopen():
+            self._epoch_as_of = ()
             self._notes.append(f"restored: {ident.incarnation.hex()} opens in place of another life")
             self.restored = True
             self._view.invalidate()

@@ -51,9 +51,11 @@ def shapes(operation: Operation) -> frozenset[Subject]:
 class Shapers:
     """The undecided own operations that count, by what they may change."""
 
-    __slots__ = ("_count", "_last_seq", "_of")
+    __slots__ = ("_count", "_last_seq", "_of", "changes")
 
     def __init__(self) -> None:
+        self.changes = 0
+        """How often what counts has changed."""
         self._last_seq: dict[bytes, int] = {}
         self._of: dict[OperationId, frozenset[Subject]] = {}
         self._count: Counter[Subject] = Counter()
@@ -65,12 +67,16 @@ class Shapers:
         if subjects:
             self._of[operation.id] = subjects
             self._count.update(subjects)
+            self.changes += 1
             name = operation.id.incarnation
             self._last_seq[name] = max(operation.id.seq, self._last_seq.get(name, 0))
 
     def remove(self, ident: OperationId) -> None:
         """It is decided, or never was."""
-        subjects = self._of.pop(ident, frozenset())
+        subjects = self._of.pop(ident, None)
+        if subjects is None:
+            return
+        self.changes += 1
         self._count.subtract(subjects)
         for subject in subjects:
             if not self._count[subject]:

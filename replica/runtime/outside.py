@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -20,6 +21,7 @@ import trio
 from replica.config import host_and_port
 from replica.runtime.bell import real_wall_ms
 from replica.runtime.instrument import LetTheDiskRun
+from replica.runtime.waking import Answers
 from replica.storage import Identity, Store, Writer, open_store
 from replica.telemetry import logger
 
@@ -88,7 +90,7 @@ class ThreadWriter(LoopWriter[Job]):
     """A writer thread whose answers come back into the loop."""
 
     def __init__(self, name: str, commit: Callable[[Sequence[Job]], Sequence[Job]]) -> None:
-        self._token = trio.lowlevel.current_trio_token()
+        self._answers = Answers()
         self._writer: Writer[Job] = Writer(name, commit)
 
     @property
@@ -96,20 +98,15 @@ class ThreadWriter(LoopWriter[Job]):
         return self._writer.busy
 
     def submit(self, job: Job, done: Done) -> None:
-        def from_thread(problem: Exception | None) -> None:
-            # The loop may be gone already when a node is killed from inside; then nobody waits for the answer either.
-            try:
-                self._token.run_sync_soon(done, problem)
-            except trio.RunFinishedError:
-                return
-
-        self._writer.submit(job, from_thread)
+        # When a node is killed from inside the loop may be gone already; then nobody waits for the answer either.
+        self._writer.submit(job, lambda problem: self._answers.call_soon(partial(done, problem)))
 
     def resume(self) -> None:
         self._writer.resume()
 
     async def aclose(self) -> None:
         await trio.to_thread.run_sync(self._writer.close)
+        self._answers.close()
 
 
 class RealOutside:
