@@ -269,7 +269,7 @@ class SiteCore:
 
     def _keep_time(self, now_ms: int) -> None:
         """All that the hour alone brings. Done after every event, so that no deadline is ever in the past."""
-        self._changed(self._modes.tick(now_ms, self._is_settled))
+        self._changed(self._modes.tick(now_ms, self.mode is Mode.REPLAYING and self._is_settled))
         for operation in self._callers.overdue(now_ms):
             if self._journal.is_durable(operation) and not self.config.forgetful:
                 self._callers.kept(operation)

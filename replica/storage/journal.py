@@ -198,24 +198,22 @@ class LmdbJournal:
 
     def _append(self, txn: Transaction, job: JournalAppend, ends: JournalEnds) -> JournalEnds:
         counters = dict(self._read_counters(txn) if ends.counters is None else ends.counters)
-        position = max((counter.position for counter in counters.values()), default=0)
-        records, places = [], []
+        position = max([counter.position for counter in counters.values()], default=0)
+        records, places, added = [], [], 0
         for incarnation, seq, payload in job.records:
             position += 1
             counters[incarnation] = _counted(counters, incarnation, seq, position)
             records.append((number_key(position), _sealed_record(position, incarnation, seq, payload)))
             place = _NAME.pack(incarnation, seq)
             places.append((place, encode_number(Kind.JOURNAL_PLACE, place, position)))
+            added += len(payload)
         txn.cursor(self._records).putmulti(records)
         txn.cursor(self._places).putmulti(places)
         for incarnation in sorted({record[0] for record in job.records}):
             self._put_counter(txn, incarnation, counters[incarnation])
         if ends.counters is None or len(counters) > len(ends.counters):
             txn.put(KNOWN_KEY, encode_number(Kind.KNOWN, KNOWN_KEY, len(counters)), db=self._main)
-        added = sum(len(payload) for _, _, payload in job.records)
-        return replace(
-            ends, counters=counters, length=ends.length + len(records), payload_bytes=ends.payload_bytes + added
-        )
+        return JournalEnds(counters, ends.length + len(records), ends.payload_bytes + added, ends.missing, ends.past)
 
     def _put_counter(self, txn: Transaction, incarnation: Incarnation, counter: Counter) -> None:
         key = COUNTER_PREFIX + incarnation
