@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replica.cases import queries
-from replica.cases.authority import TABLE, Permission, PermissionKind, Place, epoch_of, permitted, tag_of
+from replica.cases.authority import TABLE, Permission, PermissionKind, Place, epoch_of, permitted, refusal, tag_of
 from replica.cases.commands import (
     AddNote,
     AskHandBack,
@@ -120,6 +120,19 @@ def test_the_answer_is_the_tables(place: Place, connected: bool) -> None:
             continue
         assert answer.kind is TABLE[tag][(place, connected)], (tag, place, connected)
         assert bool(answer.reason) == (answer.kind is not ALLOWED)
+
+
+@pytest.mark.parametrize("connected", [True, False])
+@pytest.mark.parametrize("place", list(Place))
+@pytest.mark.parametrize("known", [True, False])
+def test_a_refusal_is_the_permissions_own(place: Place, connected: bool, known: bool) -> None:
+    """Whether it is told from the subject's being there alone, or from who is in charge."""
+    world = standing(place) if known else two_sites()[0]
+    for site in (A, B):
+        for sample in SAMPLES.values():
+            answer = permitted(world.records, site, sample, connected)
+            expected = answer.reason if answer.kind is NO else None
+            assert refusal(world.records, site, sample, connected) == expected
 
 
 def test_what_concerns_no_case_needs_the_quorum() -> None:

@@ -16,8 +16,9 @@ from replica.cases.commands import (
     TransferCase,
 )
 from replica.cases.operations import HybridTime, Operation, OperationId
+from replica.offline.events import TurnedAway
 from replica.offline.shaping import Shapers
-from tests.offline.solo import LIFE, note, report
+from tests.offline.solo import CASE, LIFE, Solo, note, report
 from tests.offline.world import A, B
 
 
@@ -78,3 +79,46 @@ def test_another_wording_of_an_operation_counts_in_place_of_the_first() -> None:
         shapers.add(operation(HandBack(A, "x")))
     shapers.remove(operation(HandBack(A, "x")).id)
     assert not shapers.may_change_charges
+
+
+def test_the_last_that_counts_is_known_even_when_it_is_decided() -> None:
+    """What lies behind it never counted, however often what is before it is worded anew."""
+    shapers = Shapers()
+    assert shapers.last_seq(LIFE) == 0
+    payloads: list[Payload] = [report("case1"), note(), report("case2"), note()]
+    for seq, payload in enumerate(payloads, 1):
+        shapers.add(operation(payload, seq))
+    shapers.add(operation(report("case1"), 1))
+    shapers.remove(operation(report("case2"), 3).id)
+    assert shapers.last_seq(LIFE) == 3
+
+
+def test_plain_operations_are_left_to_who_reads_even_where_the_case_was_opened_here() -> None:
+    """So a command costs a site that is cut off as little as one that is connected."""
+    solo = Solo(knows_case=False)
+    solo.journalled()
+    solo.cut()
+    solo.issue(report())
+    for _ in range(9):
+        solo.issue(note())
+        solo.journalled()
+    assert solo.core._view.pending == 9
+    solo.issue(ChangePriority(f"{A}.nowhere", "P0"))
+    assert [one.why for one in solo.receipts(TurnedAway)] == [f"there is no case {A}.nowhere here"]
+    solo.issue(ChangePriority(CASE, "P0"))
+    assert len(solo.receipts(TurnedAway)) == 1
+    view = solo.core.view()
+    solo.core._view.invalidate()
+    assert dict(solo.core.view().scan(b"")) == dict(view.scan(b""))
+
+
+def test_a_case_opened_behind_plain_operations_is_found_by_the_next_command() -> None:
+    solo = Solo(knows_case=False)
+    solo.journalled()
+    solo.cut()
+    solo.issue(report())
+    for number in range(5):
+        solo.issue(note())
+        solo.issue(report(f"{A}.more{number}"))
+        solo.issue(ChangePriority(f"{A}.more{number}", "P0"))
+    assert not solo.receipts(TurnedAway)
