@@ -29,7 +29,7 @@ from replica.wire.snapshot import FromReceiver
 AT_ONCE = 64
 """Effects put into a site's connection at one go; more would only wait there."""
 MOST_WAITING_BYTES = 4 << 20
-RETRY_S = 0.5
+RETRY_S = 0.2
 NEEDS_STATE = 1 << 62
 """More entries than any limit: none of them is kept."""
 STALE_BEATS = 5

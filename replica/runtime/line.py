@@ -279,11 +279,13 @@ class Line:
         return now_ms() - self._looked_ms > self._config.timing.line_silent_ms
 
     async def _watch_silence(self, connection: Connection, zone: ZonePeer, progress: _Progress) -> None:
-        """Give a connection up that says nothing: a cut line closes no sockets."""
-        silent_ms = self._config.timing.line_silent_ms
+        """Give a connection up that says nothing: a cut line closes no sockets. One that is not up yet may be busy with
+        a state, between two attempts at it: it is given twice the time."""
+        least_ms = self._config.timing.line_silent_ms
         received = connection.received_bytes
         while True:
-            await trio.sleep(silent_ms / 4000)
+            await trio.sleep(least_ms / 4000)
+            silent_ms = least_ms if progress.up else 2 * least_ms
             if connection.received_bytes != received and not self._stood_still():
                 received, self._heard_ms = connection.received_bytes, now_ms()
             self._looked_ms = now_ms()

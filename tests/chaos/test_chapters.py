@@ -422,6 +422,7 @@ def test_entries_behind_an_install_are_applied_after_it(waits: bool) -> None:
         _post=nothing,
         _saving=SimpleNamespace(add=nothing, install_waits=waits),
         _settle=nothing,
+        _save=nothing,
         snapshots=SimpleNamespace(take_ready=nothing),
         _after_install=[],
         _apply=lambda entry: applied.append(entry.index),

@@ -280,6 +280,7 @@ class Patch:
     weather: Callable[[Random], Weather] = changing_members
 
 
+LATER_SEEDS = 400
 LATER_LIES = {
     "joint quorum by either majority": Patch(
         ((election, "won"), (election, "agreed"), (replication, "agreed")),
@@ -307,9 +308,9 @@ def test_a_lie_of_a_later_chapter_is_caught(name: str, monkeypatch: pytest.Monke
     for (module, attribute), lie in zip(patch.places, patch.lies, strict=True):
         monkeypatch.setattr(module, attribute, lie)
 
-    caught = hunt(Lie(patch.catchers, weather=patch.weather, seeds=40))
+    caught = hunt(Lie(patch.catchers, weather=patch.weather, seeds=LATER_SEEDS))
 
-    assert caught is not None, f"{name}: nobody noticed within 40 seeds"
+    assert caught is not None, f"{name}: nobody noticed within {LATER_SEEDS} seeds"
     assert caught[0] in patch.catchers
 
 

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace as altered
 
 from chaos.nodes.process import Host, Process
 from chaos.sites import report
@@ -174,7 +175,7 @@ def _all_is_well(patch: pytest.MonkeyPatch) -> None:
         self: SiteCore, now_ms: int, owner: str | None = None, subject: tuple[str, str] | None = None
     ) -> Freshness:
         told = true(self, now_ms, owner, subject)
-        return replace(told, mode=Mode.CONNECTED, unconfirmed_since_ms=None)
+        return altered(told, mode=Mode.CONNECTED, unconfirmed_since_ms=None)
 
     patch.setattr(SiteCore, "freshness", freshness)
 
@@ -417,16 +418,16 @@ def test_a_freshness_that_is_not_so_is_caught(court: Court) -> None:
     reading = Reading(court.checks, court.process, CASE, case_of(()))
     right = fresh(1, 1)
     lies = (
-        replace(right, index=2),
-        replace(right, undecided=0),
-        replace(right, undecided=9),
-        replace(right, authority="fr.health.samu690"),
-        replace(right, epoch=2),
-        replace(right, confirmed_age_ms=9_000),
-        replace(right, unconfirmed_since_ms=1),
-        replace(right, clock_unsure=True),
-        replace(right, fenced=True),
-        replace(right, restored=True),
+        altered(right, index=2),
+        altered(right, undecided=0),
+        altered(right, undecided=9),
+        altered(right, authority="fr.health.samu690"),
+        altered(right, epoch=2),
+        altered(right, confirmed_age_ms=9_000),
+        altered(right, unconfirmed_since_ms=1),
+        altered(right, clock_unsure=True),
+        altered(right, fenced=True),
+        altered(right, restored=True),
     )
     reading.look(right, truth(1), Shown(), None)
     for told in lies:
