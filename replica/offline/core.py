@@ -83,7 +83,7 @@ class SiteConfig:
     cut_off_after_ms: int = 1500
     stable_ms: int = 500
     resend_ms: int = 500
-    window_first: int = 64
+    window_first: int = 256
     window_operations: int = 2048
     window_bytes: int = 1 << 20
     retry_journal_ms: int = 1000

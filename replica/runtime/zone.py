@@ -779,7 +779,7 @@ def raft_config(config: ZoneConfig) -> RaftConfig:
         priority_patience_ms=config.timing.priority_patience_ms,
         lease_reads=config.reads.lease_reads,
         clock_drift_permille=config.reads.clock_drift_permille,
-        max_apply_bytes=512 << 10,
+        max_apply_bytes=128 << 10,
         commit_notice_ms=COMMIT_NOTICE_MS,
     )
 
