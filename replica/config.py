@@ -77,10 +77,10 @@ class SiteSection(Struct, frozen=True, forbid_unknown_fields=True):
 class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     """All times a node goes by. The defaults suit zones a few milliseconds apart."""
 
-    election_timeout_ms: Milliseconds = 160
+    election_timeout_ms: Milliseconds = 140
     election_timeout_most_ms: MillisecondsOrNone = 0
-    """How far it may grow with the measured round trips; 0: seven times the shortest."""
-    heartbeat_interval_ms: Milliseconds = 32
+    """How far it may grow with the measured round trips; 0: eight times the shortest."""
+    heartbeat_interval_ms: Milliseconds = 28
     priority_patience_ms: MillisecondsOrNone = 5000
     """A leader hands over to a zone of higher priority that has kept up with it for so long; 0: never by itself."""
     disk_stall_ms: MillisecondsOrNone = 0
@@ -88,7 +88,7 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     whichever is longer."""
     feed_interval_ms: Milliseconds = 100
     """A zone tells its sites at least this often what the quorum has confirmed."""
-    line_silent_ms: Milliseconds = 280
+    line_silent_ms: Milliseconds = 240
     """A site leaves a zone it has heard nothing from for so long, and tries the next."""
     cut_off_after_ms: Milliseconds = 1500
     stable_ms: Milliseconds = 500

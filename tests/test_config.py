@@ -55,7 +55,7 @@ def test_a_right_zone_is_read_and_its_folder_is_beside_the_file(tmp_path: Path) 
     """A relative data folder is relative to the file, not to where somebody stood."""
     config = load_zone(written(tmp_path, ZONE))
     assert config.zone.data == str(tmp_path / "store")
-    assert config.timing.election_timeout_ms == 160
+    assert config.timing.election_timeout_ms == 140
 
 
 def test_a_right_site_is_read(tmp_path: Path) -> None:

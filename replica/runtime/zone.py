@@ -773,7 +773,7 @@ def raft_config(config: ZoneConfig) -> RaftConfig:
         node=config.zone.number,
         membership=Membership(frozenset(peer.number for peer in config.zones if config.is_listed)),
         election_timeout_ms=config.timing.election_timeout_ms,
-        election_timeout_most_ms=config.timing.election_timeout_most_ms or 7 * config.timing.election_timeout_ms,
+        election_timeout_most_ms=config.timing.election_timeout_most_ms or 8 * config.timing.election_timeout_ms,
         heartbeat_interval_ms=config.timing.heartbeat_interval_ms,
         priority={peer.number: peer.priority for peer in config.zones},
         priority_patience_ms=config.timing.priority_patience_ms,
