@@ -10,10 +10,12 @@ from bench.machine import Machine
 from bench.targets import Row
 
 PLOTS: Final = "benchmarks"
+MOST_ROWS: Final = 24
+"""Of a table; of a longer one, rows at equal distances."""
 HEAD: Final = """# Benchmarks
 
 Written by `python -m bench all`; what is said here was measured, on this machine, in these rounds. Every figure can be
-made again with the command that is named beside it. fsync is on everywhere but where it is said; zones, sites, callers
+made again with the command that is named beside it; [what makes it fast, and what does not](fast.md) says why. fsync is on everywhere but where it is said; zones, sites, callers
 and peers share the two cores, so throughput is what their CPU allows. "Reached" goes by the median of the rounds.
 """
 
@@ -75,7 +77,8 @@ def _plain(report: dict[str, Any]) -> Iterator[str]:
         yield "; ".join(plain) + ".\n"
     for key, value in flat.items():
         if isinstance(value, dict):
-            yield from _table(key, [{"": name} | _shallow(inner) for name, inner in value.items()])
+            shown = [(name, inner) for name, inner in value.items() if not isinstance(inner, list)]
+            yield from _table(key, [{"": name} | _shallow(inner) for name, inner in shown])
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             yield from _table(key, [_shallow(one) for one in value])
 
@@ -83,7 +86,7 @@ def _plain(report: dict[str, Any]) -> Iterator[str]:
 def _shallow(value: Any) -> dict[str, Any]:
     """One row's cells: plain values as they are, those one level down with their way in the name."""
     if not isinstance(value, dict):
-        return {} if isinstance(value, list) else {"value": value}
+        return {"value": None if isinstance(value, list) else value}
     cells: dict[str, Any] = {}
     for key, inner in value.items():
         if isinstance(inner, dict):
@@ -101,9 +104,10 @@ def _table(title: str, table: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield f"`{title}`\n"
     yield "| " + " | ".join(columns) + " |"
     yield "|" + "---|" * len(columns)
-    for row in table:
+    every = -(-len(table) // MOST_ROWS)
+    for row in table[::every]:
         yield "| " + " | ".join(_text(row.get(column)) for column in columns) + " |"
-    yield ""
+    yield "" if every == 1 else f"\nOne row in {every} is shown.\n"
 
 
 def _text(value: object) -> str:
