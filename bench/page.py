@@ -15,8 +15,9 @@ MOST_ROWS: Final = 24
 HEAD: Final = """# Benchmarks
 
 Written by `python -m bench all`; what is said here was measured, on this machine, in these rounds. Every figure can be
-made again with the command that is named beside it; [what makes it fast, and what does not](fast.md) says why. fsync is on everywhere but where it is said; zones, sites, callers
-and peers share the two cores, so throughput is what their CPU allows. "Reached" goes by the median of the rounds.
+made again with the command of its name; [what makes it fast, and what does not](fast.md) says why they are so. fsync
+is on everywhere but where it is said; zones, sites, callers and peers share the machine's cores, so throughput is what
+their CPU allows. "Reached" goes by the median of the rounds.
 """
 
 
@@ -72,13 +73,15 @@ def _plain(report: dict[str, Any]) -> Iterator[str]:
     """The plain values of a report, and its lists of like rows as tables."""
     known = ("machine", "not_measured", "quick")
     flat = {key: value for key, value in report.items() if key not in known}
-    plain = [f"{key} {_text(value)}" for key, value in flat.items() if not isinstance(value, dict | list)]
+    said = [(key, value) for key, value in flat.items() if not isinstance(value, dict | list)]
+    plain = [f"{key} {_text(value)}" for key, value in said if value is not None and value != ""]
     if plain:
         yield "; ".join(plain) + ".\n"
     for key, value in flat.items():
         if isinstance(value, dict):
-            shown = [(name, inner) for name, inner in value.items() if not isinstance(inner, list)]
-            yield from _table(key, [{"": name} | _shallow(inner) for name, inner in shown])
+            rowed = all(isinstance(inner, dict) for inner in value.values())
+            named = [{"": name} | _shallow(inner) for name, inner in value.items()] if rowed else [_shallow(value)]
+            yield from _table(key, named)
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             yield from _table(key, [_shallow(one) for one in value])
 
