@@ -78,8 +78,11 @@ async def test_without_a_quorum_a_zone_answers_no_linearizable_read(tmp_path: Pa
 async def test_a_session_goes_on_at_another_node_and_never_sees_less(tmp_path: Path) -> None:
     """Each write at one zone is read through the next node, wherever that stands just then."""
     async with cluster(Plan(tmp_path, zones=3)) as (zones, site):
-        await site.submit_message(CASE, budget_ms=5000)
-        seen = 0
+        (opened,) = await site.submit_message(CASE, budget_ms=5000)
+        assert isinstance(opened, replica.Agreed)
+        seen = opened.index
+        # Nobody can work on a case at a zone that has not heard of it yet.
+        await zones[0].read_case(CASE_ID, "session", 5000, after_index=seen)
         for at in range(12):
             wanted = ("P0", "P1")[at % 2]
             async with open_client(zones[at % 3].address) as client:
