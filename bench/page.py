@@ -95,7 +95,10 @@ def _shallow(value: Any) -> dict[str, Any]:
         if isinstance(inner, dict):
             deeper = {f"{key} {name}": one for name, one in inner.items() if not isinstance(one, dict | list)}
             cells |= deeper
-        elif not isinstance(inner, list):
+        elif isinstance(inner, list):
+            rates = [one for one in inner if isinstance(one, dict) and {"callers", "per_s"} <= one.keys()]
+            cells |= {f"{one['callers']:,} callers per_s": one["per_s"] for one in rates}
+        else:
             cells[key] = inner
     return cells
 
