@@ -13,6 +13,7 @@ The moment of a fault is that of the signal, of the cut, or of the request.
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import trio
@@ -81,18 +82,7 @@ class Ours:
         return trio.current_time()
 
     async def repair(self, fault: str, leader: str) -> None:
-        match fault:
-            case "kill" | "leave":
-                await self._cluster.gone(leader)
-                await self._cluster.start(leader)
-            case "stop":
-                await trio.sleep(UNFAULTED_SECONDS)
-                self._cluster.resume(leader)
-            case "cut":
-                await trio.sleep(UNFAULTED_SECONDS)
-                self._cluster.heal(leader)
-            case _:
-                await self._handed.wait()
+        await _repaired(self._cluster, fault, leader, lambda: self._cluster.heal(leader), self._handed)
 
     async def level(self) -> None:
         await until_level(self.zones, READY_SECONDS)
@@ -134,18 +124,7 @@ class Etcds:
         return trio.current_time()
 
     async def repair(self, fault: str, leader: str) -> None:
-        match fault:
-            case "kill" | "leave":
-                await self._cluster.gone(leader)
-                await self._cluster.start(leader)
-            case "stop":
-                await trio.sleep(UNFAULTED_SECONDS)
-                self._cluster.resume(leader)
-            case "cut":
-                await trio.sleep(UNFAULTED_SECONDS)
-                self._cluster.heal()
-            case _:
-                await self._handed.wait()
+        await _repaired(self._cluster, fault, leader, self._cluster.heal, self._handed)
 
     async def level(self) -> None:
         await self._cluster.until_level()
@@ -156,3 +135,21 @@ class Etcds:
         except (ReplicaError, trio.TooSlowError) as problem:
             self.problem = f"{type(problem).__name__}: {problem}"
         handed.set()
+
+
+async def _repaired(
+    cluster: Cluster | EtcdCluster, fault: str, leader: str, heal: Callable[[], object], handed: trio.Event
+) -> None:
+    """The same for both systems: who is gone starts again, who was stopped or cut goes on when others have led."""
+    match fault:
+        case "kill" | "leave":
+            await cluster.gone(leader)
+            await cluster.start(leader)
+        case "stop":
+            await trio.sleep(UNFAULTED_SECONDS)
+            cluster.resume(leader)
+        case "cut":
+            await trio.sleep(UNFAULTED_SECONDS)
+            heal()
+        case _:
+            await handed.wait()

@@ -153,14 +153,14 @@ def serve(address: str, others: list[str], journal: str) -> None:
     """Take part, and do the orders, until standard input ends."""
     library: Any = import_module("pysyncobj")
 
-    class Store(library.SyncObj):  # type: ignore[misc]
+    class Store(library.SyncObj):  # type: ignore[misc]  # imported when it is there: no type is known
         """What is replicated: one value."""
 
         def __init__(self) -> None:
             super().__init__(address, others, library.SyncObjConf(journalFile=journal))
             self.value = ""
 
-        @library.replicated  # type: ignore[untyped-decorator]
+        @library.replicated  # type: ignore[untyped-decorator]  # of the same library
         def put(self, value: str) -> None:
             self.value = value
 

@@ -80,7 +80,7 @@ async def test_where_the_one_who_asked_is_cancelled_the_others_ask_again() -> No
 
 
 async def patient_in(nursery: trio.Nursery, patient: object) -> None:
-    nursery.start_soon(patient)  # type: ignore[arg-type]  # an async function
+    nursery.start_soon(patient)  # type: ignore[arg-type]  # an async function, told as an object
 
 
 async def test_a_question_that_fails_fails_for_all_who_share_it() -> None:
