@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from replica.cases import queries
+from replica.cases import keys, queries
 from replica.cases.draft import Traced
 from replica.cases.records import Layer, Overlay, Records
 from replica.cases.views import CaseView
@@ -35,7 +35,7 @@ class _Kept:
 
     def __init__(self, view: CaseView | None, draft: Traced) -> None:
         self.view = view
-        self.looked_at = frozenset(draft.touched)
+        self.looked_at = frozenset([key for key in draft.touched if not _stays(draft, key)])
         self.beginnings = frozenset(draft.prefixes)
 
     def is_covered(self, changes: Layer) -> bool:
@@ -43,6 +43,12 @@ class _Kept:
         return bool(changes) and (
             not self.looked_at.isdisjoint(changes) or any(changes.beginning(prefix) for prefix in self.beginnings)
         )
+
+
+def _stays(draft: Traced, key: bytes) -> bool:
+    """Whether nothing that a view takes from this record can change: of a site's, that there is one. The record itself
+    counts every verdict of the site, and no view would last if it hung on that."""
+    return key.startswith(keys.SITES) and draft.has(key)
 
 
 class Remembered:
