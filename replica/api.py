@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
+from msgspec import Struct
+
 from replica.cases.charge_reading import ChargeStateView
 from replica.cases.commands import Command, DecideConflict, Report
 from replica.cases.operations import OperationId
@@ -55,8 +57,7 @@ class Journalled:
 Receipt: TypeAlias = Agreed | Journalled
 
 
-@dataclass(frozen=True, slots=True)
-class Read(Generic[T]):
+class Read(Struct, Generic[T], frozen=True):
     """A value with how fresh it is. There is no way to have the one without the other."""
 
     value: T

@@ -152,6 +152,8 @@ class SiteCore:
         """When that was: the state's (index, term) and `Shapers.changes`; empty where it has to be read anew."""
         self._look_when_written = False
         """What the state says of this site's lives could not all be acted upon while a write was under way."""
+        self._fresh: tuple[int, str | None, Freshness] | None = None
+        """What was last told: (now_ms, owner, freshness); None once anything has happened since."""
         self._charged: dict[str | None, tuple[str, int]] = {}
         """Owner (None: this site) → (holder, epoch), as the agreed state says as of `_charged_as_of`."""
         self._charged_as_of = applied
@@ -190,6 +192,7 @@ class SiteCore:
 
     def _take(self, event: Event) -> None:
         now_ms = self._now_ms = max(self._now_ms, event.now_ms)
+        self._fresh = None
         match event:
             case Issue():
                 self._issue(event)
@@ -719,7 +722,18 @@ class SiteCore:
 
     def freshness(self, now_ms: int, owner: str | None = None, subject: tuple[str, str] | None = None) -> Freshness:
         """What holds for a read made now; `owner`: whose case or resource is read (None: this site's own); `subject`:
-        which one, as (kind, id), where it is one alone."""
+        which one, as (kind, id), where it is one alone.
+
+        All who read in one turn of the loop are told the same, so it is made once for them."""
+        kept = self._fresh
+        if kept is not None and kept[0] == now_ms and kept[1] == owner and kept[2].drill is self.drill:
+            return kept[2]
+        told = self._told(now_ms, owner, subject)
+        if self._view.preview is None:  # else it depends on the subject
+            self._fresh = now_ms, owner, told
+        return told
+
+    def _told(self, now_ms: int, owner: str | None, subject: tuple[str, str] | None) -> Freshness:
         index, term = self.known_to(subject)
         holder, epoch = self._charge_of(owner)
         confirmed_ms = self._modes.confirmed_ms

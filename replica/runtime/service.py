@@ -208,31 +208,36 @@ class Service:
         Raises NotAvailable where they cannot be had within `budget_ms` and Overloaded where too much waits: surely not
         read. InvalidMessage for another word.
         """
+        at_s = trio.current_time() + budget_ms / 1000
+        if consistency == "linearizable":
+            confirmed = await self._confirm.until(at_s)
+            if confirmed is None:
+                raise self._too_late(budget_ms)
+            await self._reach(max(confirmed, after_index), at_s, budget_ms)
+            return self._agreed()
         await trio.lowlevel.checkpoint()
-        if self._ready is not None and consistency != "linearizable":
+        if self._ready is not None:
             await self._ready()
         match consistency:
             case "local":
                 return self._records()
             case "session":
                 if self._desk.core.known_to(subject)[0] < after_index:
-                    await self._reach(after_index, None, budget_ms)
+                    await self._reach(after_index, at_s, budget_ms)
                 return self._records()
-            case "linearizable":
-                await self._reach(after_index, self._confirm, budget_ms)
-                return self._agreed()
         raise InvalidMessage((Place("consistency", f"{consistency!r} is not local, session or linearizable"),))
 
-    async def _reach(self, index: int, confirm: Callable[[], Awaitable[int]] | None, budget_ms: int) -> None:
-        """Wait until what is here is as of `index`, and of what is confirmed, or later."""
-        with trio.move_on_after(budget_ms / 1000):
-            if confirm is not None:
-                index = max(index, await confirm())
-            while self._position()[0] < index:
-                await self._moved.wait()
-            return
-        here = self._position()[0]
-        raise NotAvailable(f"not confirmed within {budget_ms} ms; what is known here is as of {here}")
+    async def _reach(self, index: int, at_s: float, budget_ms: int) -> None:
+        """Wait until what is here is as of `index`, or later."""
+        if self._position()[0] < index:
+            with trio.CancelScope(deadline=at_s):
+                while self._position()[0] < index:
+                    await self._moved.wait()
+                return
+            raise self._too_late(budget_ms)
+
+    def _too_late(self, budget_ms: int) -> NotAvailable:
+        return NotAvailable(f"not confirmed within {budget_ms} ms; what is known here is as of {self._position()[0]}")
 
     def case(self, case_id: str, held: Records | None = None) -> queries.CaseView | None:
         """A case as this node knows it, tentative values marked; None where it was never heard of."""

@@ -85,6 +85,7 @@ def test_own_cases_are_as_of_now_while_the_copy_is_as_it_was() -> None:
     fresh = solo.core.freshness(solo.now_ms)
     ahead = solo.core.freshness(solo.now_ms, A, ("case", CASE))
     assert (fresh.index, fresh.preview_index, ahead.index) == (held.index - 2, held.index, held.index)
+    assert solo.core.freshness(solo.now_ms, A, ("case", THEIRS)).index == fresh.index
     assert solo.core.freshness(solo.now_ms, B, ("case", THEIRS)).index == fresh.index
     solo.issue(note("mine"))
     assert solo.core._ledger.own.last == 1

@@ -138,6 +138,24 @@ def test_freshness_says_what_is_so() -> None:
     assert cut.unconfirmed_since_ms == NOON + 1000
 
 
+def test_freshness_follows_what_happens_within_one_millisecond() -> None:
+    """What was told a moment before is told again only as long as nothing happened since."""
+    solo = Solo().connected()
+
+    def told() -> tuple[int, int, bool]:
+        fresh = solo.core.freshness(solo.now_ms)
+        return fresh.index, fresh.undecided, fresh.drill
+
+    before = told()
+    solo.issue()
+    assert told() == (before[0], 1, False)
+    solo.journalled()
+    solo.agree(solo.journal[-1])
+    assert told() == (before[0] + 1, 0, False)
+    solo.core.drill = True
+    assert told() == (before[0] + 1, 0, True)
+
+
 def test_freshness_names_who_took_over() -> None:
     """A case of a Samu that was taken over is in its neighbour's charge, and the epoch says since when."""
     solo = Solo().connected()

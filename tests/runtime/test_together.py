@@ -9,6 +9,8 @@ import trio.testing
 from replica.errors import NotAvailable
 from replica.runtime.together import Together
 
+LONG_S = float("inf")
+
 
 class Quorum:
     """Answers question n with n, once it is let."""
@@ -33,7 +35,7 @@ async def test_all_who_ask_in_one_turn_share_one_question() -> None:
     together = Together(quorum.confirm)
 
     async def one() -> None:
-        answers.append(await together())
+        answers.append(await together.until(LONG_S))
 
     async with trio.open_nursery() as nursery:
         for _ in range(50):
@@ -47,7 +49,7 @@ async def test_who_comes_after_the_question_has_left_asks_anew() -> None:
     together = Together(quorum.confirm)
 
     async def one() -> None:
-        answers.append(await together())
+        answers.append(await together.until(LONG_S))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one)
@@ -65,12 +67,12 @@ async def test_where_the_one_who_asked_is_cancelled_the_others_ask_again() -> No
     together = Together(quorum.confirm)
 
     async def patient() -> None:
-        answers.append(await together())
+        answers.append(await together.until(LONG_S))
 
     async with trio.open_nursery() as nursery:
         with trio.CancelScope() as hasty:
             async with trio.open_nursery() as first:
-                first.start_soon(together)
+                first.start_soon(together.until, LONG_S)
                 first.start_soon(patient_in, nursery, patient)
                 await trio.testing.wait_all_tasks_blocked()
                 hasty.cancel()
@@ -91,10 +93,79 @@ async def test_a_question_that_fails_fails_for_all_who_share_it() -> None:
 
     async def one() -> None:
         with pytest.raises(NotAvailable, match="no quorum"):
-            await together()
+            await together.until(LONG_S)
         failed.append(1)
 
     async with trio.open_nursery() as nursery:
         for _ in range(3):
             nursery.start_soon(one)
     assert (quorum.asked, len(failed)) == (1, 3)
+
+
+async def test_who_has_less_patience_leaves_alone_and_the_others_get_their_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    quorum, answers = Quorum(), list[int | None]()
+    together = Together(quorum.confirm)
+
+    async def one(budget_s: float) -> None:
+        answers.append(await together.until(trio.current_time() + budget_s))
+
+    async with trio.open_nursery() as nursery:
+        for budget_s in (9, 1, 9):
+            nursery.start_soon(one, budget_s)
+        await trio.sleep(2)
+        assert answers == [None]
+        quorum.let.set()
+    # Where the hasty one happened to be the first, the others asked again.
+    assert answers == [None, quorum.asked, quorum.asked]
+    assert quorum.asked <= 2
+
+
+async def test_who_has_more_patience_than_the_one_who_asked_asks_again(autojump_clock: trio.testing.MockClock) -> None:
+    quorum, answers = Quorum(), dict[float, int | None]()
+    together = Together(quorum.confirm)
+
+    async def one(budget_s: float) -> None:
+        answers[budget_s] = await together.until(trio.current_time() + budget_s)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one, 1)
+        nursery.start_soon(one, 3)
+        await trio.sleep(2)
+        assert answers in ({1: None}, {})  # whichever of them was the first to ask
+        quorum.let.set()
+    assert answers == {1: None, 3: quorum.asked}
+
+
+async def test_all_of_one_budget_give_up_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    quorum, answers = Quorum(), list[int | None]()
+    together = Together(quorum.confirm)
+
+    async def one() -> None:
+        answers.append(await together.until(trio.current_time() + 1))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(one)
+    assert (quorum.asked, answers, trio.current_time()) == (1, [None] * 20, 1)
+
+
+async def test_who_shares_a_question_can_be_cancelled() -> None:
+    quorum, answers = Quorum(), list[int | None]()
+    together = Together(quorum.confirm)
+
+    async def one() -> None:
+        answers.append(await together.until(LONG_S))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one)
+        with trio.CancelScope() as gone:
+            async with trio.open_nursery() as others:
+                others.start_soon(one)
+                others.start_soon(one)
+                await trio.testing.wait_all_tasks_blocked()
+                gone.cancel()
+        quorum.let.set()
+    assert (answers, gone.cancelled_caught) == ([quorum.asked], True)
+    assert quorum.asked <= 2
