@@ -30,7 +30,7 @@ class Quorum:
 
 
 async def test_all_who_ask_in_one_turn_share_one_question() -> None:
-    quorum, answers = Quorum(), []
+    quorum, answers = Quorum(), list[int]()
     quorum.let.set()
     together = Together(quorum.confirm)
 
@@ -45,7 +45,7 @@ async def test_all_who_ask_in_one_turn_share_one_question() -> None:
 
 async def test_who_comes_after_the_question_has_left_asks_anew() -> None:
     """Else a read could be answered from before it was asked."""
-    quorum, answers = Quorum(), []
+    quorum, answers = Quorum(), list[int]()
     together = Together(quorum.confirm)
 
     async def one() -> None:
@@ -63,7 +63,7 @@ async def test_who_comes_after_the_question_has_left_asks_anew() -> None:
 
 async def test_where_the_one_who_asked_is_cancelled_the_others_ask_again() -> None:
     """One caller's short budget is no other's."""
-    quorum, answers = Quorum(), []
+    quorum, answers = Quorum(), list[int]()
     together = Together(quorum.confirm)
 
     async def patient() -> None:
