@@ -30,7 +30,7 @@ class Quorum:
 
 
 async def test_all_who_ask_in_one_turn_share_one_question() -> None:
-    quorum, answers = Quorum(), list[int]()
+    quorum, answers = Quorum(), list[int | None]()
     quorum.let.set()
     together = Together(quorum.confirm)
 
@@ -45,7 +45,7 @@ async def test_all_who_ask_in_one_turn_share_one_question() -> None:
 
 async def test_who_comes_after_the_question_has_left_asks_anew() -> None:
     """Else a read could be answered from before it was asked."""
-    quorum, answers = Quorum(), list[int]()
+    quorum, answers = Quorum(), list[int | None]()
     together = Together(quorum.confirm)
 
     async def one() -> None:
@@ -58,12 +58,12 @@ async def test_who_comes_after_the_question_has_left_asks_anew() -> None:
         nursery.start_soon(one)
         await trio.testing.wait_all_tasks_blocked()
         quorum.let.set()
-    assert sorted(answers) == [1, 2]
+    assert set(answers) == {1, 2}
 
 
 async def test_where_the_one_who_asked_is_cancelled_the_others_ask_again() -> None:
     """One caller's short budget is no other's."""
-    quorum, answers = Quorum(), list[int]()
+    quorum, answers = Quorum(), list[int | None]()
     together = Together(quorum.confirm)
 
     async def patient() -> None:
