@@ -12,6 +12,9 @@ GATE = NamedTests(("tests/cases/test_gate.py",))
 BOOKKEEPING = NamedTests(("tests/cases/test_bookkeeping.py",))
 SAVING = NamedTests(("tests/runtime/test_saving.py",))
 STATE = NamedTests(("tests/runtime/test_state.py",))
+TOGETHER = NamedTests(("tests/runtime/test_together.py",))
+KEPT_VIEWS = NamedTests(("tests/cases/test_remembered.py",))
+FRESHNESS = NamedTests(("tests/offline/test_view.py",))
 CHANGES = NamedTests(
     ("tests/runtime/test_shipping.py::test_a_follower_a_little_behind_is_sent_only_the_records_that_changed",)
 )
@@ -109,8 +112,8 @@ NODE = (
         "digest-keeps-the-old",
         "A changed record adds to the digest without its former self being taken out.",
         "replica/cases/draft.py",
-        "digest.term(key, new) - digest.term(key, old)",
-        "digest.term(key, new)",
+        "                if old is not None:\n                    delta -= digest.term(key, old)\n",
+        "",
         (BOOKKEEPING,),
     ),
     Mutant(
@@ -141,16 +144,40 @@ NODE = (
         "read-not-confirmed",
         "A linearizable read is answered without asking anybody.",
         "replica/runtime/service.py",
-        "index = max(index, await confirm())",
-        "index = max(index, 0)",
+        "confirmed = await self._confirm.until(at_s)",
+        "confirmed = 0",
         (WORLD,),
+    ),
+    Mutant(
+        "read-by-an-earlier-question",
+        "Who asks after the question has left shares its answer.",
+        "replica/runtime/together.py",
+        "self._gathering = None  # who comes now comes after the question has left",
+        "pass",
+        (TOGETHER,),
+    ),
+    Mutant(
+        "view-outlives-a-change",
+        "A case that is kept as it was read stays so when one of its records changes.",
+        "replica/cases/remembered.py",
+        'for hangs in (key, key[: key.find(b"\\0") + 1]):',
+        "for hangs in (key,):",
+        (KEPT_VIEWS,),
+    ),
+    Mutant(
+        "freshness-outlives-an-event",
+        "What was told of a read's freshness is told again after something has happened.",
+        "replica/offline/core.py",
+        "        self._fresh = None\n        match event:",
+        "        match event:",
+        (FRESHNESS,),
     ),
     Mutant(
         "session-forgotten",
         "A session's read does not care what the session has seen at another node.",
         "replica/runtime/service.py",
-        "await self._reach(after_index, None, budget_ms)",
-        "await self._reach(0, None, budget_ms)",
+        "await self._reach(after_index, at_s, budget_ms)",
+        "await self._reach(0, at_s, budget_ms)",
         (WORLD,),
     ),
     Mutant(

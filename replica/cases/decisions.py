@@ -7,6 +7,8 @@ makes no sense is refused."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from replica.cases import keys
@@ -138,7 +140,11 @@ def _note(act: Act, command: AddNote) -> Verdict:
 def timestamp(ms: int) -> str:
     """UTC in the standard's form, `2024-05-26T11:20:00+00:00`: no library, so that every release says the same. Years
     outside 1 to 9999 are taken as the nearest of them."""
-    seconds = min(max(ms // 1000, -62135596800), 253402300799)
+    return _second(min(max(ms // 1000, -62135596800), 253402300799))
+
+
+@lru_cache(maxsize=1 << 10)  # what is done within seconds is done by many
+def _second(seconds: int) -> str:
     days, rest = divmod(seconds, 86400)
     # Days to a date of the Gregorian calendar, counted in eras of 400 years that begin in March.
     era, day_of_era = divmod(days + 719468, 146097)

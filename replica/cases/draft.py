@@ -58,6 +58,12 @@ class Draft:
         self._now[key] = value
         self._dirty[key] = None
 
+    def put_new(self, key: bytes, value: Any) -> None:
+        """As `put`, under a key that has the number of the operation at work in it and was set by it at most before:
+        no look into the state can find anything there."""
+        self._raw.setdefault(key, None)
+        self.put(key, value)
+
     def slot(self, group: bytes, field: str) -> Slot:
         """The values of one field of a group. `field`: its name, with a zero byte and the key where it is keyed."""
         found = self.load(group, GROUP)
@@ -96,16 +102,22 @@ class Draft:
         """
         changed: dict[bytes, bytes | None] = {}
         deltas: dict[bytes, int] = {}
+        raw, now = self._raw, self._now
         for key in self._dirty:
-            old = self._raw[key] if key in self._raw else self.base.get(key)
-            value = self._now[key]
+            old = raw[key] if key in raw else self.base.get(key)
+            value = now[key]
             new = None if value is None else _encode(value)
             if new == old:
                 continue
             changed[key] = new
             if with_digest:
                 place = keys.subject_digest(key) if key[0] in keys.KINDS else b""
-                deltas[place] = deltas.get(place, 0) + digest.term(key, new) - digest.term(key, old)
+                delta = deltas.get(place, 0)
+                if new is not None:
+                    delta += digest.term(key, new)
+                if old is not None:
+                    delta -= digest.term(key, old)
+                deltas[place] = delta
         if deltas:
             self._sum_up(deltas, changed)
         return tuple(sorted(changed.items()))

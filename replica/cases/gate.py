@@ -163,8 +163,9 @@ def count(draft: Draft, site: str, kind: VerdictKind) -> None:
     """One more verdict of this kind for the site."""
     record = load_site(draft, site)
     place = _COUNTER[kind]
-    counters = (*record.counters[:place], record.counters[place] + 1, *record.counters[place + 1 :])
-    draft.put(keys.site(site), SiteRecord(site, record.current, record.restored, counters, record.keyed))
+    counters = list(record.counters)
+    counters[place] += 1
+    draft.put(keys.site(site), SiteRecord(site, record.current, record.restored, tuple(counters), record.keyed))
 
 
 def first_with_key(draft: Draft, operation: Operation) -> OperationId | None:

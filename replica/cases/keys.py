@@ -62,11 +62,8 @@ def name(text: str) -> bytes:
 
 def content(field: str, key: str, value: str) -> bytes:
     """An element of a union is identified by (key, content): 16 bytes of hash, lengths first so that no two collide."""
-    hashed = blake2b(digest_size=16)
-    for text in (field, key, value):
-        raw = text.encode("utf-8", "surrogatepass")
-        hashed.update(_NUMBER.pack(len(raw)) + raw)
-    return hashed.digest()
+    raws = [text.encode("utf-8", "surrogatepass") for text in (field, key, value)]
+    return blake2b(b"".join([_NUMBER.pack(len(raw)) + raw for raw in raws]), digest_size=16).digest()
 
 
 def incarnation(value: bytes) -> bytes:
@@ -81,6 +78,7 @@ def site(site_id: str) -> bytes:
     return b"S" + name(site_id)
 
 
+@lru_cache(maxsize=1 << 12)
 def stream(site_id: str, inc: bytes) -> bytes:
     return b"s" + name(site_id) + b"\0" + incarnation(inc)
 
@@ -91,7 +89,12 @@ def streams(site_id: str) -> bytes:
 
 
 def kept_verdict(site_id: str, inc: bytes, seq: int) -> bytes:
-    return b"v" + name(site_id) + b"\0" + incarnation(inc) + _NUMBER.pack(seq)
+    return _kept_verdicts_of(site_id, inc) + _NUMBER.pack(seq)
+
+
+@lru_cache(maxsize=1 << 12)
+def _kept_verdicts_of(site_id: str, inc: bytes) -> bytes:
+    return b"v" + name(site_id) + b"\0" + incarnation(inc)
 
 
 def kept_verdicts(site_id: str) -> bytes:

@@ -14,6 +14,8 @@ from replica.cases.reports import apply_report
 from replica.cases.rules import Rules
 from replica.cases.verdicts import Verdict
 
+_LATER = (AskHandBack, EndTakeOver)
+
 
 def decide(act: Act) -> Verdict:
     """The verdict on one operation, and in `act.draft` all that it changed."""
@@ -24,7 +26,7 @@ def decide(act: Act) -> Verdict:
         return refused(f"the journal record could not be read: {payload.problem}")
     if isinstance(payload, Opening):
         return refused(f"an opening has number 0, not {act.operation.id.seq}")
-    if isinstance(payload, AskHandBack | EndTakeOver):
+    if isinstance(payload, _LATER):
         return refused("this needs feature level 3")
     return apply_command(act, payload)
 

@@ -169,6 +169,6 @@ def _keep(act: Act, verdict: Verdict) -> None:
         name = str(act.operation.payload.__struct_config__.tag)
         operation = act.operation
         entry = Judged(ident, act.index, act.time_ms, operation.act_ms, operation.author, name, verdict)
-        draft.put(at, entry)
+        draft.put_new(at, entry)
         kept = Kept(at=at)
-    draft.put(keys.kept_verdict(ident.site, ident.incarnation, ident.seq), kept)
+    draft.put_new(keys.kept_verdict(ident.site, ident.incarnation, ident.seq), kept)

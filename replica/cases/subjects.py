@@ -184,7 +184,7 @@ def remember(
         _remember_in_ring(act, target, past)
         return
     prefix = keys.parts("case", case) if case else target.prefix
-    act.draft.put(keys.history(prefix, act.index, act.position, act.next_ordinal(), act.operation.id), past)
+    act.draft.put_new(keys.history(prefix, act.index, act.position, act.next_ordinal(), act.operation.id), past)
 
 
 def _remember_in_ring(act: Act, target: Target, past: Past) -> None:
