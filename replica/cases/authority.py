@@ -298,17 +298,26 @@ def _holder_of_all(draft: Draft, command: HandBack) -> str:
 _OF_NO_SUBJECT = (TakeOver, HandBack, AskHandBack, EndTakeOver, RegisterOrganisation)
 
 
+def _named_by(command: type) -> str:
+    """The kind that a command's field of the same name names, a resource before a case; empty for none."""
+    fields: tuple[str, ...] = getattr(command, "__struct_fields__", ())
+    if command in _OF_NO_SUBJECT:
+        return ""
+    return next((kind for kind in ("resource", "case") if kind in fields), "")
+
+
+_NAMED = {command: _named_by(command) for command in get_args(Command)}
+"""Looked up for each operation several times, so it is found out once."""
+
+
 def subject_of(command: Command) -> tuple[str, str] | None:
     """(kind, id) of the case or resource whose owner has to be asked; None where it is about neither."""
-    if isinstance(command, _OF_NO_SUBJECT):
-        return None
-    if isinstance(command, DecideConflict):
-        return (command.subject, command.id) if command.subject in keys.PARTS else None
-    resource: str | None = getattr(command, "resource", None)
-    if resource is not None:
-        return "resource", resource
-    case: str | None = getattr(command, "case", None)
-    return None if case is None else ("case", case)
+    kind = _NAMED[type(command)]
+    if kind:
+        return kind, getattr(command, kind)
+    if isinstance(command, DecideConflict) and command.subject in keys.PARTS:
+        return command.subject, command.id
+    return None
 
 
 assert {str(command.__struct_config__.tag) for command in get_args(Command)} <= set(TABLE), "a command without a row"

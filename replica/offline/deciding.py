@@ -28,6 +28,9 @@ def _act(payload: Payload) -> str:
 
 def _subject(payload: Payload) -> str:
     """What a person would look for it under: a case before a resource, a Samu where it is about its work."""
+    of_case: str = getattr(payload, "case", "")
+    if of_case:
+        return of_case
     match payload:
         case Opening() | Tombstone():
             return ""
@@ -36,5 +39,4 @@ def _subject(payload: Payload) -> str:
             return next((one.case or one.id for one in named), "")
         case _:
             about = subject_of(payload)
-            case: str = getattr(payload, "case", "")
-            return case or (about[1] if about is not None else str(getattr(payload, "owner", "")))
+            return about[1] if about is not None else str(getattr(payload, "owner", ""))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from itertools import takewhile
 
 from replica.cases.operations import OperationId
 from replica.cases.verdicts import Verdict
@@ -38,6 +39,7 @@ class FlushedGate:
         """The state as fed, now at `at_index`, calls `ident` duplicate. `index`: of its own entry, 0 where not
         known."""
         self._coming.append((at_index, ident.incarnation, ident.seq))
+        self._verdicts.pop(ident, None)  # the newest stands last, so that a flush looks at what it lets go alone
         self._verdicts[ident] = (at_index, index, verdict)
 
     def taken(self, at_index: int, incarnation: bytes, last: int) -> None:
@@ -56,7 +58,9 @@ class FlushedGate:
         while self._coming and self._coming[0][0] <= index:
             _, incarnation, last = self._coming.popleft()
             self._last[incarnation] = max(last, self.last(incarnation))
-        self._verdicts = {ident: known for ident, known in self._verdicts.items() if known[0] > index}
+        gone = takewhile(lambda ident: self._verdicts[ident][0] <= index, self._verdicts)
+        for ident in list(gone):
+            del self._verdicts[ident]
 
     def lives(self) -> set[bytes]:
         """The lives of which anything is noted."""

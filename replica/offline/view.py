@@ -53,6 +53,10 @@ one by one then."""
 _encode = Encoder(order="deterministic").encode
 
 
+_NOT_BY_KEY = (keys.LEVEL, keys.STREAMS, keys.SITES)
+"""How the keys begin of what concerns a view otherwise than that somebody looked at it."""
+
+
 class _Taken:
     """An operation that is in the view, the verdict it may get, and what it hangs on."""
 
@@ -130,13 +134,13 @@ class WorkingView:
         if self._plain:
             self.invalidate()
             return
-        for key in changed:
+        moved = frozenset(changed)
+        for key in [key for key in moved if key[:1] in _NOT_BY_KEY]:
             if key == keys.LEVEL or (key[:1] == keys.STREAMS and self._is_of_another_life(key)):
                 self.invalidate()
                 return
             self._recount = self._recount or (key[:1] == keys.SITES and key in self._layer)
-            if key in self._by_key:
-                self._changed.add(key)
+        self._changed |= moved & self._by_key.keys()
         for ident in decided:
             number = self._numbers.pop(ident, None)
             if number is not None:
