@@ -40,9 +40,9 @@ from replica.config import ZoneConfig
 from replica.errors import StoreError
 from replica.raft.memberships import decode_membership, encode_membership
 from replica.raft.types import NOBODY, Entry, EntryKind, HardState, Membership
+from replica.runtime.belonging import directory_of, generation_of
 from replica.runtime.directory import Directory, Founding
 from replica.runtime.state import State
-from replica.runtime.zone import directory_of, generation_of
 from replica.storage import LogReset, LogSave, Store, open_store, peek_identity
 from replica.wire.handshake import cluster_name
 from replica.wire.operation_codec import decode_batch

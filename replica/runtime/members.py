@@ -54,15 +54,15 @@ class Office:
             "index": raft.membership_index,
             "commit_index": raft.commit_index,
             "settled": not raft.membership_is_open and not raft.membership.incoming,
-            "generation": node.directory.generation,
-            "foundings": [msgspec.to_builtins(founding) for founding in node.directory.foundings],
+            "generation": node.belonging.directory.generation,
+            "foundings": [msgspec.to_builtins(founding) for founding in node.belonging.directory.foundings],
             "zones": list(self._lines()),
         }
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         node, now = self._node, self._node.raft.membership
         progress = {view.peer: view for view in node.raft.progress}
-        for zone in node.directory.zones:
+        for zone in node.belonging.directory.zones:
             line: dict[str, Any] = {
                 "number": zone.number,
                 "name": zone.name,
@@ -82,16 +82,16 @@ class Office:
                 }
             elif zone.number == node.number:
                 line |= {"match_index": node.raft.last_index}
-            if zone.number in now.learners and (unfit := node.unfit(zone.number)):
+            if zone.number in now.learners and (unfit := node.belonging.unfit(zone.number)):
                 line |= {"waits": unfit}
             yield line
 
     def _name(self, number: int) -> str:
-        found = self._node.directory.numbered(number)
+        found = self._node.belonging.directory.numbered(number)
         return found.name if found is not None else ""
 
     def _address(self, number: int) -> str:
-        found = self._node.directory.numbered(number)
+        found = self._node.belonging.directory.numbered(number)
         return found.address if found is not None else ""
 
     # ------------------------------------------------------------------ changing
@@ -103,7 +103,7 @@ class Office:
         node = self._node
         if node.raft.leader != node.number:
             return self._redirect()
-        target = target_of(node.raft.membership, node.directory, request)
+        target = target_of(node.raft.membership, node.belonging.directory, request)
         self._check_levels(request)
         answer = await node.requests.ask(lambda token: raft_events.ChangeRequested(now_ms(), token, target))
         match answer:
@@ -120,7 +120,7 @@ class Office:
         """A learner that cannot apply the cluster's level is not promoted. (Of a zone that is added nothing is known
         before it is met; then it is a learner, and its line says why it waits.)"""
         for name in request.promote:
-            if unfit := self._node.unfit(self._numbered(name)):
+            if unfit := self._node.belonging.unfit(self._numbered(name)):
                 raise NotPermitted(unfit)
 
     async def hand_over(self, to: str) -> dict[str, Any]:
@@ -149,12 +149,12 @@ class Office:
         """Get to know zones that joined while this one was away: {"met": how many}. Raises InvalidMessage for an
         address that is none; nobody is met then."""
         check_addresses("zones", request.zones)
-        return {"met": self._node.meet(request.zones)}
+        return {"met": self._node.belonging.meet(request.zones)}
 
     def _numbered(self, name: str) -> int:
-        found = self._node.directory.named(name)
+        found = self._node.belonging.directory.named(name)
         if found is None:
-            names = ", ".join(zone.name for zone in self._node.directory.zones if not zone.retired)
+            names = ", ".join(zone.name for zone in self._node.belonging.directory.zones if not zone.retired)
             raise NotPermitted(f"{name} is no zone of this cluster; there are {names}")
         return found.number
 

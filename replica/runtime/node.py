@@ -21,6 +21,7 @@ from replica.config import SiteConfig, ZoneConfig
 from replica.errors import ConfigError
 from replica.raft.types import HardState
 from replica.runtime.bell import WALL_CLOCK
+from replica.runtime.belonging import generation_of
 from replica.runtime.control import Control
 from replica.runtime.disk import Disk
 from replica.runtime.members import Office
@@ -30,7 +31,7 @@ from replica.runtime.service import Service
 from replica.runtime.sheet_keeper import Plan, SheetKeeper, of_site
 from replica.runtime.site import SiteNode
 from replica.runtime.status import site_status, zone_status
-from replica.runtime.zone import ZoneNode, generation_of
+from replica.runtime.zone import ZoneNode
 from replica.storage import Identity as StoreIdentity
 from replica.storage import Store
 from replica.version import __version__
@@ -76,7 +77,12 @@ async def run_zone(
             service = node.service
             status = partial(zone_status, node)
             control = Control(service, status, Office(node))
-            roles = {"zone": node.links.serve, "site": node.serve_site, "client": control.serve, "probe": control.serve}
+            roles = {
+                "zone": node.links.serve,
+                "site": node.sites.serve,
+                "client": control.serve,
+                "probe": control.serve,
+            }
             server = Server(me, node.links.zones, roles, config.timing, config.limits.connections, log)
             tasks = [
                 node.turn_for_ever,

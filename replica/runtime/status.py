@@ -25,7 +25,9 @@ def zone_status(node: ZoneNode) -> dict[str, Any]:
             "number": node.number,
             "role": raft.role.value,
             "leader": raft.leader,
-            "leader_name": next((zone.name for zone in node.directory.zones if zone.number == raft.leader), ""),
+            "leader_name": next(
+                (zone.name for zone in node.belonging.directory.zones if zone.number == raft.leader), ""
+            ),
             "term": raft.term,
             "commit_index": raft.commit_index,
             "last_index": raft.last_index,

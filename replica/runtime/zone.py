@@ -8,56 +8,51 @@ than a dead one.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
 
 from replica.cases import queries
 from replica.cases.commands import Payload, RaiseLevel
-from replica.cases.levels import check_known, may_raise, spoken_by_all
+from replica.cases.levels import check_known, spoken_by_all
 from replica.cases.machine import apply
 from replica.cases.operations import OperationId
 from replica.cases.verdicts import Effects
-from replica.config import ZoneConfig, ZonePeer
-from replica.errors import NotAvailable, NotPermitted, RemoteProtocolError
+from replica.config import ZoneConfig
+from replica.errors import NotAvailable
 from replica.offline import events as site_events
 from replica.offline.core import SiteCore
 from replica.raft import events as raft_events
 from replica.raft.core import Raft
-from replica.raft.memberships import decode_membership
 from replica.raft.messages import Message
 from replica.raft.ready import Install, Ready, Refusal, Refused, Standing, Transferred
 from replica.raft.ready import ReadConfirmed as Confirmed
-from replica.raft.types import NOBODY, Entry, EntryKind, LogReader, Membership, RaftConfig, Role
+from replica.raft.types import NOBODY, Entry, EntryKind, Membership, RaftConfig, Role
 from replica.runtime.bell import Bell, now_ms, wall_ms
+from replica.runtime.belonging import Belonging
 from replica.runtime.charges import check_spoken, end_for_ever
 from replica.runtime.compaction import Compaction
-from replica.runtime.connection import Connection
 from replica.runtime.desk import Desk, ForgetfulJournal, desk_config
-from replica.runtime.directory import MOST_NUMBER, Directory
 from replica.runtime.disk import Disk
 from replica.runtime.feed import STALE_BEATS, Feed
-from replica.runtime.inbox import Inbox
 from replica.runtime.ingress import Ingress, Waiting
 from replica.runtime.learning import Digests
 from replica.runtime.links import Links
 from replica.runtime.outside import REAL, Outside
 from replica.runtime.presence import LEVEL as PRESENCE_LEVEL
-from replica.runtime.presence import Presence
 from replica.runtime.requests import Answered, Requests, error_of
 from replica.runtime.saving import Saving
 from replica.runtime.service import Service
+from replica.runtime.sites_here import GOODBYE, SitesHere
 from replica.runtime.snapshots import SnapshotMessage, Snapshots
 from replica.runtime.state import State
 from replica.runtime.writeback import WriteBack
 from replica.storage import LogStore, Store
-from replica.wire import FROM_SITE, Identity, Peer, decode, encode
-from replica.wire.feed import Behind, ConfirmRead, Follow, Here, Hint, ReadConfirmed, Submit, ZoneAt, Zones
-from replica.wire.handshake import NOT_A_MEMBER
+from replica.wire import Identity
+from replica.wire.feed import ZoneAt
 from replica.wire.limits import MAX_SITES
 from replica.wire.operation_codec import batch, decode_batch, decode_operation, encode_effects
-from replica.wire.snapshot import FromReceiver
 
 FULL_RETRY_S = 0.5
 FLUSH_RETRY_S = 0.01
@@ -131,16 +126,25 @@ class ZoneNode:
         self._turned_ms = now_ms()
         self._unload_again_ms = 0
         self._stood = trio.Event()
-        self._sites: set[Connection] = set()
-        self.presence = Presence(config.timing.cut_off_after_ms)
+        self.belonging = Belonging(
+            config,
+            me.levels[1],
+            self.raft,
+            self.links,
+            level=lambda: queries.feature_level(self.state),
+            changed=lambda: self.sites.tell(self.belonging.zones()),
+            log=log,
+        )
+        self.sites = SitesHere(
+            self,
+            self.feed,
+            self.requests,
+            zones=self.belonging.zones,
+            removed=lambda: self.belonging.removed,
+            silent_ms=config.timing.cut_off_after_ms,
+            log=log,
+        )
         self.digests = Digests(self.state.index, queries.digest(self.state))
-        self.directory = Directory.of(config.zones)
-        self._known: tuple[object, ...] = ()
-        self._linked: set[int] = set()
-        self._contacts: dict[int, ZonePeer] = {}
-        """Zones that others have told of and the log here does not know."""
-        self.removed = False
-        """This zone's removal is agreed: it serves nothing any more."""
         self.graceful = True
         """Whether leadership is handed over before this node's tasks end. A test of a crash says no."""
         self._save_again = Bell()
@@ -155,7 +159,7 @@ class ZoneNode:
             self._check,
             remembered=self.state.remembered,
         )
-        self.know()
+        self.belonging.look()
 
     def _open_desk(self) -> Desk:
         """The desk of this zone's own callers (docs/decisions/0004): a new life, with what the state knows of the
@@ -226,7 +230,7 @@ class ZoneNode:
     def _forward(self, encoded: Sequence[bytes]) -> bool:
         """Pass operations on towards the leader; whether there was anybody to pass them to."""
         leader = self.raft.leader
-        if leader == NOBODY and self.removed:
+        if leader == NOBODY and self.belonging.removed:
             # Nobody tells a removed zone who leads; any of the others knows.
             leader = next(iter(self.links.connected), NOBODY)
         return leader not in (NOBODY, self.number) and self.links.forward(leader, encoded)
@@ -242,63 +246,6 @@ class ZoneNode:
     def _may_judge(self) -> bool:
         return self.state.index >= self._leads_from
 
-    async def serve_site(self, connection: Connection, peer: Peer) -> None:
-        """Feed a site, and take its operations, until its connection ends."""
-        frames = await connection.receive()
-        if not frames:
-            return
-        follow = decode(frames[0], FROM_SITE)
-        if not isinstance(follow, Follow):
-            raise RemoteProtocolError("a site says first where it stands")
-        if self.removed:
-            connection.post(encode(Behind("this zone was removed from the cluster")))
-            with trio.move_on_after(1):
-                await connection.until_below(0)
-            return
-        self.log.info("site-follows", site=peer.node_id, index=follow.index)
-        connection.post(encode(self._zones()))
-        self._sites.add(connection)
-        self.presence.came(connection, peer.node_id, now_ms(), peer.levels[1] >= PRESENCE_LEVEL)
-        inbox = Inbox[FromReceiver]()
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.feed.serve, connection, follow, inbox)
-                self._take(frames[1:], connection, inbox)
-                while frames := await connection.receive():
-                    self._take(frames, connection, inbox)
-                nursery.cancel_scope.cancel()
-        finally:
-            self._sites.discard(connection)
-            self.presence.went(connection)
-
-    def _take(self, frames: Sequence[bytes], connection: Connection, inbox: Inbox[FromReceiver]) -> None:
-        self.presence.spoke(connection, now_ms())
-        for payload in frames:
-            message = decode(payload, FROM_SITE)
-            match message:
-                case Submit():
-                    self.submit(message.operations, lambda name, why: connection.post(encode(Hint(name, why))))
-                case ConfirmRead():
-                    self._confirm_for(connection, message.number)
-                case Follow():
-                    raise RemoteProtocolError("a site says only once where it stands")
-                case Here():
-                    pass  # that it speaks is all it says
-                case _:
-                    inbox.put(message)
-
-    def _confirm_for(self, connection: Connection, number: int) -> None:
-        def done(answer: Answered) -> None:
-            match answer:
-                case Confirmed(index=index):
-                    connection.post(encode(ReadConfirmed(number, index)))
-                case Refused():
-                    error = error_of(answer)
-                    retry_ms = getattr(error, "retry_after_ms", 0)
-                    connection.post(encode(ReadConfirmed(number, 0, str(error), retry_ms)))
-
-        self.requests.put(lambda token: raft_events.ReadRequested(now_ms(), token), done)
-
     async def confirm_read(self) -> int:
         """From which index on a read asked now may be answered. Raises NotAvailable, Overloaded: surely not read."""
         answer = await self.requests.ask(lambda token: raft_events.ReadRequested(now_ms(), token))
@@ -310,17 +257,17 @@ class ZoneNode:
     def compare(self, peer: int, index: int, digest: str) -> None:
         """A learner has told its digest."""
         same = self.digests.same(index, digest)
-        if self.leads and same is not None and not self.unfit(peer):
+        if self.leads and same is not None and not self.belonging.unfit(peer):
             self.step(raft_events.LearnerCompared(now_ms(), peer, index, same))
 
     def hears(self, peer: int, sites: Sequence[str]) -> None:
         """Another zone has told which sites follow it."""
-        self.presence.told(peer, sites)
+        self.sites.presence.told(peer, sites)
 
     def _tell_sites(self) -> None:
         leader = self.standing.leader
         if leader not in (NOBODY, self.number) and queries.feature_level(self.state) >= PRESENCE_LEVEL:
-            self.links.tell_sites(leader, self.presence.here(now_ms())[:MAX_SITES])
+            self.links.tell_sites(leader, self.sites.presence.here(now_ms())[:MAX_SITES])
 
     async def end_take_overs(self) -> None:
         """See charges.py."""
@@ -328,8 +275,8 @@ class ZoneNode:
 
     def found(self, peer: int) -> None:
         """There is a link to a zone, and it has said what it can apply."""
-        if unfit := self.unfit(peer):
-            self.log.warning("zone-unfit", peer=self._name(peer), reason=unfit)
+        if unfit := self.belonging.unfit(peer):
+            self.log.warning("zone-unfit", peer=self.belonging.name(peer), reason=unfit)
         self._inbox.append(raft_events.PeerFound(now_ms(), peer))
         self._bell.ring()
 
@@ -339,7 +286,7 @@ class ZoneNode:
 
     def lost(self, peer: int) -> None:
         self.snapshots.lost(peer)
-        self.presence.lost(peer)
+        self.sites.presence.lost(peer)
         self._inbox.append(raft_events.PeerLost(now_ms(), peer))
         self._bell.ring()
 
@@ -391,8 +338,8 @@ class ZoneNode:
             token = self.requests.token()
             self._proposed[token] = taken
             level = queries.feature_level(self.state)
-            heard = self.presence.heard([one.operation for one in taken], now)
-            data = batch(wall_ms(), level, [one.encoded for one in taken], spoken_by_all(self._spoken), heard)
+            heard = self.sites.presence.heard([one.operation for one in taken], now)
+            data = batch(wall_ms(), level, [one.encoded for one in taken], spoken_by_all(self.belonging.spoken), heard)
             self.raft.step(raft_events.Propose(now, token, data))
 
     def _must_hold_back(self) -> bool:
@@ -458,7 +405,7 @@ class ZoneNode:
         self._settle(ready)
         self.snapshots.take_ready(ready)
         if ready.membership is not None:
-            self.know()
+            self.belonging.look()
         if ready.standing is not None:
             self._stand(ready.standing)
         if self._saving.install_waits:
@@ -474,7 +421,7 @@ class ZoneNode:
         waits, whole, to be upgraded. (A voter cannot be of one: the level was not raised before all could apply it.)"""
         if not messages:
             return
-        unfit = {number for number in self.raft.membership.learners if self.unfit(number)}
+        unfit = {number for number in self.raft.membership.learners if self.belonging.unfit(number)}
         self.links.post([message for message in messages if message.to not in unfit] if unfit else messages)
 
     def _saved(self, problem: Exception | None) -> None:
@@ -526,7 +473,7 @@ class ZoneNode:
         self.standing = standing
         self._stood.set()
         self._stood = trio.Event()
-        self.know()
+        self.belonging.look()
         self._bell.ring()
         self.tell_time()
         self.log.info("standing", role=standing.role.value, leader=standing.leader, term=standing.term)
@@ -577,7 +524,7 @@ class ZoneNode:
         while True:
             await trio.sleep(self.config.timing.feed_interval_ms / 1000)
             self.tell_time()
-            self.know()
+            self.belonging.look()
             self._leave_if_removed()
             if self.number in self.raft.membership.learners and self.standing.leader != NOBODY:
                 self.links.tell_digest(self.standing.leader, self.state.index, self.digests.latest)
@@ -593,131 +540,29 @@ class ZoneNode:
 
     # ------------------------------------------------------------------ who belongs to the cluster
 
-    def know(self) -> None:
-        """Look at the membership: whom to be linked with, and what to tell the sites."""
-        now = self.raft.membership
-        kept = {view.peer for view in self.raft.progress} | ({self.raft.leader} - {NOBODY})
-        if self.raft.membership_is_open:
-            kept |= self._linked  # it may be taken back, and who is to go has a say in that until it is committed
-        known = (now, kept, self.removed)
-        if known == self._known:
-            return
-        self._known = known
-        before, self.directory = self.directory, directory_of(now, self.config)
-        peers = () if self.removed else tuple(self._peers(now, kept))
-        self._linked = {peer.number for peer in peers}
-        self.links.follow(peers)
-        if self.directory != before:
-            told = encode(self._zones())
-            for site in self._sites:
-                site.post(told)
-
-    def _peers(self, now: Membership, kept: set[int]) -> Iterator[ZonePeer]:
-        """The members, and those that are still told that they are none any more."""
-        configured = {peer.number: peer for peer in self.config.zones}
-        numbers = {*now.voters, *now.outgoing, *now.learners, *kept}
-        if self.number not in numbers:
-            # Not a member yet, as far as the log here says: the others are those it was told to join.
-            numbers |= {zone.number for zone in self.directory.zones if not zone.retired}
-            numbers |= configured.keys() - {zone.number for zone in self.directory.zones if zone.retired}
-        self._contacts = {
-            number: contact
-            for number, contact in self._contacts.items()
-            if self.directory.numbered(number) is None and self.directory.named(contact.name) is None
-        }
-        for number in sorted((numbers | self._contacts.keys()) - {self.number}):
-            listed = self.directory.numbered(number)
-            if number in configured:
-                yield configured[number]
-            elif listed is not None:
-                yield ZonePeer(number, listed.name, listed.address, listed.priority)
-            elif number in self._contacts:
-                yield self._contacts[number]
-            else:
-                self.log.error("zone-without-address", number=number)
-
-    def meet(self, zones: Sequence[ZoneAt]) -> int:
-        """Zones that this one has not heard of, since it was away when they joined. Who leads now may be among them,
-        and the entry that says so comes from nobody else: so they are let in and dialled. What they say in the log is
-        judged as ever. Returns how many are new. (Those that the log here knows, or has retired, it knows better.)"""
-        before = len(self._contacts)
-        for zone in zones:
-            known = self.directory.numbered(zone.number) or self.directory.named(zone.name)
-            if not zone.retired and known is None and 0 < zone.number <= MOST_NUMBER and zone.number != self.number:
-                self._contacts[zone.number] = ZonePeer(zone.number, zone.name, zone.address)
-        if len(self._contacts) > before:
-            self.log.info("zones-met", zones=sorted(self._contacts))
-            self._known = ()
-            self.know()
-        return len(self._contacts) - before
-
-    def acquaintance(self, peer: int) -> tuple[ZoneAt, ...]:
-        """What a zone that will not have this one is told: all zones there are. Nothing, unless both are members as far
-        as the log here goes: one that waits to be added, or was removed, has nobody to introduce itself to."""
-        now = self.raft.membership
-        members = now.voters | now.outgoing | now.learners
-        return self._zones().zones if {peer, self.number} <= members else ()
-
-    def _zones(self) -> Zones:
-        zones = (ZoneAt(zone.number, zone.name, zone.address, zone.retired) for zone in self.directory.zones)
-        return Zones(tuple(zones), self.directory.generation)
-
     def _leave_if_removed(self) -> None:
         """Once this zone's removal is committed it has nothing to say any more."""
-        now, listed = self.raft.membership, self.directory.numbered(self.number)
-        member = self.number in now.voters | now.outgoing | now.learners
-        committed = self.raft.commit_index >= self.raft.membership_index
-        removed = not member and committed and listed is not None and listed.retired
-        if removed and not self.removed:
+        if self.belonging.leaves():
             self._release()
-            self.removed = True
             self.log.warning("removed", zone=self.config.zone.name)
-            goodbye = encode(Behind("this zone was removed from the cluster"))
-            for site in self._sites:
-                site.post(goodbye)
+            self.sites.tell(GOODBYE)
+
+    def acquaintance(self, peer: int) -> tuple[ZoneAt, ...]:
+        """What a zone that will not have this one is told: see `Belonging.acquaintance`."""
+        return self.belonging.acquaintance(peer)
 
     @property
     def is_out(self) -> bool:
-        """Whether this zone was removed: by what is committed here, or by what most of the others say who will not have
-        it. (One that was away when it was removed, or whose leader went with it, is told by nobody else: its log may
-        end with the very entry that removes it, and nothing says that this is committed.)"""
-        refusing = sum(NOT_A_MEMBER in reason for reason in self.links.refusals.values())
-        unwanted = self.standing.leader == NOBODY and 2 * refusing > len(self._linked)
-        listed = self.directory.numbered(self.number)
-        goes = listed is not None and listed.retired
-        return self.removed or (unwanted and (goes or self.number in self.raft.membership.voters))
+        """Whether this zone was removed: see `Belonging.is_out`."""
+        return self.belonging.is_out(self.standing.leader)
 
     def _check(self, payload: Payload) -> None:
         """What this zone will not even hand in. Raises NotAvailable, NotPermitted: surely not done."""
         if self.is_out:
             raise NotAvailable("this zone was removed from the cluster: ask another")
         if isinstance(payload, RaiseLevel):
-            self._check_level(payload.level)
+            self.belonging.check_level(payload.level)
         check_spoken(payload, queries.feature_level(self.state))
-
-    @property
-    def _spoken(self) -> dict[int, int]:
-        """The highest feature level of everyone who gets the log: 0 for who was not met since this node started."""
-        now, met = self.raft.membership, {self.number: self._me.levels, **self.links.levels}
-        return {number: met.get(number, (0, 0))[1] for number in now.voters | now.outgoing | now.learners}
-
-    def _check_level(self, level: int) -> None:
-        """A level is raised once every zone that gets the log can apply it: the others would stop at the next entry."""
-        why = may_raise(level, {self._name(number): highest for number, highest in self._spoken.items()})
-        if why is not None:
-            raise NotPermitted(why)
-
-    def unfit(self, number: int) -> str:
-        """Why a zone that was met cannot be given the log: it would stop at the first entry of a level that it cannot
-        apply. Empty where it can be, or was not met."""
-        met = self.links.levels.get(number)
-        if met is None:
-            return ""
-        return may_raise(queries.feature_level(self.state), {self._name(number): met[1]}) or ""
-
-    def _name(self, number: int) -> str:
-        listed = self.directory.numbered(number)
-        return listed.name if listed is not None else str(number)
 
     async def until_another_leads(self) -> None:
         """Wait until this zone knows of a leader that it is not."""
@@ -782,18 +627,6 @@ def raft_config(config: ZoneConfig) -> RaftConfig:
         max_apply_bytes=128 << 10,
         commit_notice_ms=COMMIT_NOTICE_MS,
     )
-
-
-def directory_of(membership: Membership, config: ZoneConfig) -> Directory:
-    """The directory in force: the membership's, or the configuration's where none was ever agreed."""
-    return Directory.decode(membership.directory) if membership.directory else Directory.of(config.zones)
-
-
-def generation_of(config: ZoneConfig, log: LogReader) -> int:
-    """How often the cluster was founded anew, as the log says, or the configuration of a zone that joins."""
-    memberships = log.memberships()
-    known = directory_of(decode_membership(memberships[-1][1]), config).generation if memberships else 1
-    return max(config.cluster.generation, known)
 
 
 def _tell(waiting: Waiting, why: str | None) -> None:

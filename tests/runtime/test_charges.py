@@ -66,7 +66,7 @@ def hears_it(zone: replica.Zone) -> bool:
     node = zone._running.node
     assert isinstance(node, ZoneNode)
     taking = [operation(TakeOver(SAMU, OTHER, 0, ""))]
-    return SAMU in node.presence.heard(taking, now_ms()) or not node.leads
+    return SAMU in node.sites.presence.heard(taking, now_ms()) or not node.leads
 
 
 async def take_over(site: replica.Site, command: TakeOver) -> Verdict:

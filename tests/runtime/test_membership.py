@@ -18,11 +18,11 @@ from replica.api import Site, Zone
 from replica.config import Timing, ZoneConfig, ZonePeer, ZoneSection
 from replica.errors import ConfigError, InvalidMessage, NotPermitted
 from replica.raft.types import NOBODY, Membership
+from replica.runtime.belonging import Belonging
 from replica.runtime.client import Client, open_client
 from replica.runtime.directory import Directory, Listed
 from replica.runtime.learning import Digests
 from replica.runtime.members import Office
-from replica.runtime.zone import ZoneNode
 from replica.wire.client import ChangeMembers, Meet, NewZone
 from replica.wire.feed import ZoneAt
 from replica.wire.handshake import NOT_A_MEMBER
@@ -173,7 +173,7 @@ async def test_a_zone_that_was_away_while_its_leader_joined_is_told_of_it_and_ca
 @pytest.mark.parametrize("address", ["nowhere", "host:port", ":7000", "host:70000"])
 async def test_an_address_that_is_none_is_refused_before_anybody_could_dial_it(address: str) -> None:
     """In the log it would stand for every zone. Neither a change nor an introduction takes it."""
-    office = Office(SimpleNamespace(meet=len))  # type: ignore[arg-type]  # it must not come to more than that
+    office = Office(SimpleNamespace(belonging=SimpleNamespace(meet=len)))  # type: ignore[arg-type]  # it must not come to more than that
     with pytest.raises(InvalidMessage, match=r"add\[0\]\.address"):
         await office.change(ChangeMembers(1, (NewZone(4, "zone-4", address),)))
     with pytest.raises(InvalidMessage, match=r"zones\[1\]\.address"):
@@ -217,19 +217,16 @@ async def test_the_zone_that_was_removed_says_so_and_its_number_and_name_are_nev
     ids=["away when it was removed", "never told that its removal is committed", "not added yet"],
 )
 def test_a_zone_that_nobody_will_have_is_out_unless_it_only_waits_to_be_added(
-    voters: set[int], retired: bool, out: bool
+    tmp_path: Path, voters: set[int], retired: bool, out: bool
 ) -> None:
     """Its leader went with it: the entry that removes it is the last of its log, and nobody is there to commit it."""
-    zone = SimpleNamespace(
-        number=1,
-        removed=False,
-        links=SimpleNamespace(refusals=dict.fromkeys(("zone-2", "zone-3"), NOT_A_MEMBER)),
-        standing=SimpleNamespace(leader=NOBODY),
-        raft=SimpleNamespace(membership=Membership(frozenset(voters))),
-        directory=Directory((Listed(1, "zone-1", "h:1", retired=retired),)),
-        _linked={2, 3},
-    )
-    assert ZoneNode.is_out.fget(zone) is out  # type: ignore[attr-defined]
+    refused = SimpleNamespace(refusals=dict.fromkeys(("zone-2", "zone-3"), NOT_A_MEMBER))
+    log = SimpleNamespace(membership=Membership(frozenset(voters)))
+    zone = Belonging(Plan(tmp_path).zone(1), 1, log, refused, lambda: 1, lambda: None, None)  # type: ignore[arg-type]
+    zone.directory = Directory((Listed(1, "zone-1", "h:1", retired=retired),))
+    zone._linked = {2, 3}
+    assert zone.is_out(NOBODY) is out
+    assert not zone.is_out(2)
 
 
 async def test_a_zone_that_joins_does_not_list_itself_and_one_that_founds_does(tmp_path: Path) -> None:
