@@ -358,8 +358,8 @@ KEEPING = (
     Mutant(
         "connected-with-a-backlog",
         "A site calls itself connected while what it kept is undecided.",
-        CORE,
-        "        return not self._backlog\n",
+        "replica/offline/backlog.py",
+        "        return not self._ends\n",
         "        return True\n",
         (offline("test_mode", "test_replaying_ends_when_what_was_kept_is_decided_and_the_line_was_stable"),),
     ),

@@ -168,7 +168,7 @@ NODE = (
         "freshness-outlives-an-event",
         "What was told of a read's freshness is told again after something has happened.",
         "replica/offline/core.py",
-        "        self._fresh = None\n        match event:",
+        "        self._telling.kept = None\n        match event:",
         "        match event:",
         (FRESHNESS,),
     ),

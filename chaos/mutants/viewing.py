@@ -84,7 +84,7 @@ VIEWING = (
     Mutant(
         "preview-goes-back",
         "A later preview takes the place of one that covers more.",
-        "replica/offline/core.py",
+        PREVIEW,
         "if held is not None and not held.covered <= preview.covered:",
         "if False:",
         (preview("test_a_preview_that_would_go_back_is_not_taken"),),
@@ -92,8 +92,8 @@ VIEWING = (
     Mutant(
         "preview-outlives-its-entry",
         "The copy passes a preview, which goes on hiding it.",
-        "replica/offline/core.py",
-        "if held is not None and (self._applied[0] >= held.index or",
+        PREVIEW,
+        "if held is not None and (index >= held.index or",
         "if held is not None and (",
         (preview("test_the_way_back_to_the_copy_costs_nothing_and_changes_nothing"),),
     ),

@@ -6,8 +6,9 @@ in between. The sixteen rules of docs/offline.md are what it takes; each is quot
 
     Issue → journal → Journalled → send → Arrived (the verdict, by the feed) → Flushed → trim
 
-The parts do not know each other: ledger (journal, writing, trimming, lives), replay (the window), receipts (callers),
-mode, clock, view. This file decides which of them an event concerns.
+The parts that keep what a site has do not know each other: ledger (journal, writing, trimming, lives), replay (the
+window), receipts (callers), mode, clock, view. This file decides which of them an event concerns. Three more only read
+in them, and change nothing: in_charge (who decides), telling (what is told with a read), outcomes (what became of it).
 
 Where a state is put in place that lacks what this site had agreed (a cluster founded anew), that is taken back from
 what the store remembers and offered again (ahead.py).
@@ -23,22 +24,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
-from replica.cases import authority, keys, queries, registry
 from replica.cases.commands import Opening, Report, Tombstone
-from replica.cases.draft import drafted
-from replica.cases.gate import load_stream
 from replica.cases.operations import Operation, OperationId
 from replica.cases.records import Layer, Overlay, Records
-from replica.cases.verdicts import Effects, Verdict, VerdictKind
+from replica.cases.verdicts import Effects, Verdict
 from replica.errors import StoreDamaged
 from replica.offline import lives
 from replica.offline.ahead import Break, Span, TakenBack, breaks_in
+from replica.offline.backlog import Backlog
 from replica.offline.clock import SiteClock, is_sure
 from replica.offline.deciding import decision_of
 from replica.offline.events import (
     AllClosed,
     Arrived,
-    Decision,
     Event,
     Flushed,
     Heard,
@@ -58,18 +56,19 @@ from replica.offline.events import (
     TurnedAway,
 )
 from replica.offline.freshness import Freshness
+from replica.offline.in_charge import InCharge
 from replica.offline.ledger import Ledger
 from replica.offline.mode import Change, ModeWatch
+from replica.offline.outbox import Outbox
+from replica.offline.outcomes import Outcomes
 from replica.offline.preview import Preview, Shown, Views
 from replica.offline.receipts import Callers
 from replica.offline.replay import Replay
 from replica.offline.shaping import Shapers
+from replica.offline.telling import Telling
 
 DEFAULT_BUDGET_MS = 250
 """A caller's budget where it names none, whatever the mode."""
-
-MOST_CHARGES = 1000
-"""Of how many owners the present charge is kept for those who read."""
 
 IDLE_MS = 60_000
 """A core with nothing to wait for wants to be looked at this often."""
@@ -134,7 +133,6 @@ class SiteCore:
         """The cut is a drill (the runtime says so): nothing here hangs on it, but every read tells it."""
         self._now_ms = now_ms
         self._applied = applied
-        self._decided = decided
         self._ledger = Ledger(site, incarnation, base, config.retry_journal_ms, counted, gone)
         self._journal = self._ledger.journal
         self._callers = Callers()
@@ -143,35 +141,24 @@ class SiteCore:
         self._view = Views(base)
         self._shapers = Shapers()
         self._clock = SiteClock(max([zone_ms, *(op.clock.wall_ms for op in journal if is_sure(op.clock))]))
-        self._backlog: dict[bytes, int] = {}
-        """What has to be decided before a return is complete: incarnation → number."""
-        self._heard_commit = self._catch_up = 0
-        self._epoch = 0
-        """Of this site's own work, as last read."""
-        self._epoch_as_of: tuple[int, ...] = ()
-        """When that was: the state's (index, term) and `Shapers.changes`; empty where it has to be read anew."""
+        self._in_charge = InCharge(site, self._ledger, self._view, self._shapers)
+        self._telling = Telling(self._modes, self._clock, self._view, self._in_charge, self._journal)
+        self._outcomes = Outcomes(site, base, self._ledger, decided, config.forgetful)
+        self._backlog = Backlog()
+        self._heard_commit = 0
         self._look_when_written = False
         """What the state says of this site's lives could not all be acted upon while a write was under way."""
-        self._fresh: tuple[int, str | None, Freshness] | None = None
-        """What was last told: (now_ms, owner, freshness); None once anything has happened since."""
-        self._charged: dict[str | None, tuple[str, int]] = {}
-        """Owner (None: this site) → (holder, epoch), as the agreed state says as of `_charged_as_of`."""
-        self._charged_as_of = applied
         self.generation = generation
         """How many foundings of the cluster are behind the state in place."""
         self._breaks: tuple[Break, ...] = ()
         self._recalling: dict[bytes, int] = {}
         """Lives that are looked for in what the store remembers, with the gate's number when that was asked."""
-        self._recall: tuple[tuple[bytes, int], ...] = ()
         self.taken_back: list[TakenBack] = []
         """What was done about operations that the state lacks, for the runtime to tell; it empties the list."""
         self._number = 0
-        self._send: list[Operation] = []
-        self._decisions: list[Decision] = []
-        self._mode_out: Mode | None = None
-        self._notes: list[str] = []
+        self._out = Outbox()
         for ident in self._ledger.take_over(journal, damaged):
-            self._notes.append(f"damaged: journal record {ident}")
+            self._out.notes.append(f"damaged: journal record {ident}")
         self._ledger.open(latest, self._clock.read(now_ms, 0))
         self._meet_generation()
         self._look_back()
@@ -192,7 +179,7 @@ class SiteCore:
 
     def _take(self, event: Event) -> None:
         now_ms = self._now_ms = max(self._now_ms, event.now_ms)
-        self._fresh = None
+        self._telling.kept = None
         match event:
             case Issue():
                 self._issue(event)
@@ -228,13 +215,9 @@ class SiteCore:
     def has_todo(self) -> bool:
         """Whether `todo()` would hold anything."""
         return bool(
-            self._send
-            or self._callers.ready
-            or self._decisions
+            self._callers.ready
             or self._ledger.trim
-            or self._recall
-            or self._notes
-            or self._mode_out is not None
+            or self._out.has_any()
             or self._ledger.writing.can_start(self._now_ms)
         )
 
@@ -242,20 +225,8 @@ class SiteCore:
         """Everything that is wanted done now. Carry it out in the order its fields state."""
         self._number += 1
         write = self._ledger.writing.start(self._number) if self._ledger.writing.can_start(self._now_ms) else None
-        todo = Todo(
-            number=self._number,
-            journal=() if write is None else write.operations,
-            rewrite=() if write is None else write.rewrites,
-            send=tuple(self._send),
-            receipts=tuple(self._callers.ready),
-            decisions=tuple(self._decisions),
-            trim=tuple(self._ledger.trim),
-            recall=self._recall,
-            mode=self._mode_out,
-            notes=tuple(self._notes),
-        )
-        self._send, self._callers.ready, self._decisions, self._ledger.trim = [], [], [], []
-        self._mode_out, self._notes, self._recall = None, [], ()
+        todo = self._out.todo(self._number, write, self._callers.ready, self._ledger.trim)
+        self._callers.ready, self._ledger.trim = [], []
         return todo
 
     @property
@@ -279,7 +250,7 @@ class SiteCore:
             else:
                 self._callers.not_known(operation)
         self._replay.tick(now_ms, self._journal)
-        self._send += self._replay.refill(now_ms, self._journal)
+        self._out.send += self._replay.refill(now_ms, self._journal)
 
     # ------------------------------------------------------------------ issuing
 
@@ -296,8 +267,7 @@ class SiteCore:
 
     def _why_not(self, issue: Issue) -> TurnedAway | None:
         """Why this is turned away, before any journal. A command is checked against authority first; a report is never
-        refused, cut off or not: it is an emergency's data. Where a damaged record hides whose authority it is, only
-        what would be refused to somebody is turned away: nobody is refused for one bad bit what all may do."""
+        refused, cut off or not: it is an emergency's data."""
         payload = issue.payload
         assert not isinstance(payload, Opening | Tombstone), f"{type(payload).__name__} is the core's own to issue"
         if self.fenced:
@@ -305,34 +275,14 @@ class SiteCore:
             return TurnedAway(issue.token, why)
         if isinstance(payload, Report):
             return None
-        try:
-            records: Records = self._shaped_view() if self._shapers.may_change(payload) else self._view.agreed
-            why_not = authority.refusal(records, self.site, payload, self.mode is not Mode.CUT_OFF)
-        except StoreDamaged as damaged:
-            cells = authority.TABLE[authority.tag_of(payload)].values()
-            if authority.PermissionKind.REFUSED not in cells:
-                return None
-            why = f"whether this is permitted cannot be told now, {damaged.record} is damaged here and being rebuilt"
-            return TurnedAway(issue.token, why, untold=True)
-        return None if why_not is None else TurnedAway(issue.token, why_not)
-
-    def _shaped_view(self) -> Records:
-        """The working view as far as it can say who is in charge: plain operations at the end of this life are not
-        taken in for that, however many they are, but for who reads."""
-        own = self._ledger.own
-        if self._view.preview is not None or self._journal.runs[-1] is not own:
-            return self.view()
-        plain = own.last - max(self._shapers.last_seq(self.incarnation), own.decided)
-        view = self._view.records(self._ledger.undecided, 0)
-        others = self._view.pending - plain
-        return view if others <= 0 else self._view.records(self._ledger.undecided, others)
+        return self._in_charge.refusal(issue.token, payload, self.mode is not Mode.CUT_OFF)
 
     def _operation(self, issue: Issue) -> Operation:
         """Rule 1: id, the author's epoch, the index its state had, its clock, and what was done."""
         clock = self._clock.read(self._now_ms, issue.wall_ms)
         return Operation(
             id=OperationId(self.site, self.incarnation, self._ledger.own.last + 1),
-            epoch=self._own_epoch(),
+            epoch=self._in_charge.epoch(self._applied),
             seen=self._applied[0],  # not a preview's index: see offline/preview.py
             clock=clock,
             act_ms=issue.act_ms or clock.wall_ms,
@@ -341,17 +291,6 @@ class SiteCore:
             have=max(0, self._ledger.flushed.last(self.incarnation)),
             key=issue.key,
         )
-
-    def _own_epoch(self) -> int:
-        """Where the record that says so is damaged, the last one known: at worst the operation is merged as a
-        stranger's, under an epoch that is over. Kept until the state moves, or what is undecided of charges."""
-        as_of = (*self._applied, self._shapers.changes)
-        if as_of != self._epoch_as_of or self._view.preview is not None:
-            self._epoch_as_of = ()
-            with suppress(StoreDamaged):
-                self._epoch = authority.epoch_of(self._charges, self.site)
-                self._epoch_as_of = as_of
-        return self._epoch
 
     # ------------------------------------------------------------------ the journal
 
@@ -378,26 +317,13 @@ class SiteCore:
             self._callers.kept(operation)
 
     def _journal_refused(self, number: int, problem: str) -> None:
-        """A full disk: nothing of the write under way is there, and everything issued since came behind it.
-
-        Callers who still wait are told that it is surely not done. But a caller who was told `NotKnown` may ask for its
-        operation by name, so that one keeps its number and is tried again; a number below it that was turned away is
-        filled with a tombstone, since rule 5 allows no gap. Openings and drains are nobody's to turn away.
-        """
+        """A full disk: nothing of the write under way is there, and everything issued since came behind it."""
         unwritten = self._ledger.unwritten(number, self._now_ms)
         if unwritten is None:
             return
-        kept_to = max((ident.seq for ident in self._callers.told if ident.incarnation == self.incarnation), default=0)
-        again = []
-        for operation in unwritten:
-            ident = operation.id
-            if ident.incarnation != self.incarnation or not self._callers.waits_for(ident):
-                again.append(operation)
-                continue
-            self._callers.turned_away(ident, problem, full=True)
+        again, away = self._callers.not_written(unwritten, self.incarnation, problem)
+        for ident in away:
             self._shapers.remove(ident)
-            if ident.seq <= kept_to:
-                again.append(lives.tombstone(ident, "turned away: the disk was full"))
         self._ledger.write_again(again)
         self._view.invalidate()
         self._look_again()
@@ -407,7 +333,7 @@ class SiteCore:
     def _arrived(self, effects: Effects) -> None:
         assert effects.index > self._applied[0], f"effects of {effects.index} after {self._applied[0]}"
         self._applied = (effects.index, effects.term)
-        self._pass_preview()
+        self._view.reached(self._applied[0])
         if any(decided.id.seq == 0 for decided in effects.decided):
             self._view.invalidate_below()  # a life was opened, somewhere
         own = [decided.id for decided in effects.decided if decided.id.site == self.site]
@@ -424,7 +350,7 @@ class SiteCore:
 
     def _own_decided(self, ident: OperationId, index: int, verdict: Verdict, agreed_ms: int = 0) -> None:
         """A verdict on an operation of this site, whichever of its lives issued it."""
-        self._decisions.append(decision_of(self._journal.get(ident), ident, index, verdict, agreed_ms))
+        self._out.decisions.append(decision_of(self._journal.get(ident), ident, index, verdict, agreed_ms))
         self._ledger.flushed.decided(self._applied[0], ident, index, verdict)
         self._shapers.remove(ident)
         run = self._journal.run(ident.incarnation)
@@ -437,10 +363,10 @@ class SiteCore:
     def _replaced(self, index: int, term: int) -> None:
         """A whole state took the place of the old one: the gate says what became of the journal meanwhile."""
         if index < self._applied[0]:
-            self._notes.append(f"the zones' state goes back from {self._applied[0]} to {index}")
+            self._out.notes.append(f"the zones' state goes back from {self._applied[0]} to {index}")
             self._view.drop()
         self._applied = (index, term)
-        self._pass_preview()
+        self._view.reached(self._applied[0])
         self._view.invalidate()
         went_back = self._ledger.went_back()
         for run in list(self._journal.runs):
@@ -455,32 +381,8 @@ class SiteCore:
         self._look_again()
 
     def _previewed(self, preview: Preview) -> None:
-        """What is shown never goes back: a preview that is behind what is known here, or does not cover what the one
-        held covers, is of no use. Nor is one of another history; an empty copy has none yet."""
-        held = self._view.preview
-        if preview.index <= self._applied[0] or (held is not None and preview.index <= held.index):
-            return
-        if held is not None and not held.covered <= preview.covered:
-            return
-        if self._applied[0] and not self._is_of_this_history(preview):
-            return
-        self._view.hold(preview)
-        self._notes.append(f"preview: own cases as of {preview.index}, the rest as of {self._applied[0]}")
-
-    def _is_of_this_history(self, preview: Preview) -> bool:
-        with suppress(StoreDamaged):
-            return queries.generation(preview.records) == queries.generation(self.base)
-        return False
-
-    def _pass_preview(self) -> None:
-        """The copy is where the preview is, or on another history."""
-        held = self._view.preview
-        if held is not None and (self._applied[0] >= held.index or not self._is_of_this_history(held)):
-            self._view.drop()
-
-    def _verdict_in_state(self, ident: OperationId) -> tuple[int, Verdict]:
-        """ "A number ≤ `last` with no kept verdict was applied." The index it had is not known any more."""
-        return queries.verdict_of(self.base, ident) or (0, Verdict(VerdictKind.APPLIED))
+        if self._view.offer(preview, self._applied[0]):
+            self._out.notes.append(f"preview: own cases as of {preview.index}, the rest as of {self._applied[0]}")
 
     # ------------------------------------------------------------------ ahead of the state: a cluster founded anew
 
@@ -492,40 +394,19 @@ class SiteCore:
         self._breaks = breaks_in(self.base)
         new, self.generation = self._breaks[self.generation :], max(self.generation, len(self._breaks))
         if new:
-            self._notes.append(f"generation: the cluster was founded anew, {len(self._breaks)} times by now")
-            self._decide_anew(min(one.agreed for one in new))
+            self._out.notes.append(f"generation: the cluster was founded anew, {len(self._breaks)} times by now")
+            for ident, index, verdict in self._outcomes.decided_anew(min(one.agreed for one in new)):
+                self._ledger.flushed.lower(ident.incarnation, ident.seq - 1)
+                self._own_decided(ident, index, verdict)
         if self._breaks:
             self._ledger.fit(self._breaks)
-
-    def _decide_anew(self, agreed: int) -> None:
-        """Own operations that the state has, and that this site knows as agreed after entry `agreed` of the history
-        that was given up: the verdict that counts is the state's."""
-        for incarnation, last in self._ledger.counted.items():
-            stream = lives.stream_of(self.base, self.site, incarnation)
-            # What its author held the verdict of is not kept in the state any more, and is as it was.
-            above = range(0) if stream is None else range(min(last, stream.last), stream.released, -1)
-            with suppress(StoreDamaged):
-                for seq in above:
-                    if not self._decided_anew(OperationId(self.site, incarnation, seq), agreed):
-                        break
-
-    def _decided_anew(self, ident: OperationId, agreed: int) -> bool:
-        """Whether the operation was agreed in what was given up."""
-        known = self._ledger.flushed.verdict(ident) or self._decided(ident)
-        if known is None or known[0] <= agreed:
-            return False
-        index, verdict = self._verdict_in_state(ident)
-        if verdict != known[1] and {verdict.kind, known[1].kind} != {VerdictKind.APPLIED}:
-            self._ledger.flushed.lower(ident.incarnation, ident.seq - 1)
-            self._own_decided(ident, index, verdict)
-        return True
 
     def _look_back(self) -> None:
         """Ask for what the state lacks and the journal does not hold any more."""
         lacks = {} if self.config.forgetful else self._ledger.lacking()
         if any(self._recalling.get(incarnation, gate + 1) > gate for incarnation, gate in lacks.items()):
-            self._recalling, self._recall = lacks, tuple(lacks.items())
-            self._notes.append(f"ahead: the state lacks what was agreed of {len(lacks)} lives of this site")
+            self._recalling, self._out.recall = lacks, tuple(lacks.items())
+            self._out.notes.append(f"ahead: the state lacks what was agreed of {len(lacks)} lives of this site")
 
     def _recalled(self, answered: Mapping[bytes, int], operations: Sequence[Operation]) -> None:
         """All that the store remembers of the lives `answered`. The gate may have moved meanwhile: where it went back
@@ -534,7 +415,7 @@ class SiteCore:
         if any(answered.get(incarnation, gate + 1) > gate for incarnation, gate in lacks.items()):
             self._look_back()
             return
-        self._recalling, self._recall = {}, ()
+        self._recalling, self._out.recall = {}, ()
         self._take_back(lacks, operations)
 
     def _take_back(self, lacks: Mapping[bytes, int], operations: Sequence[Operation]) -> None:
@@ -543,14 +424,14 @@ class SiteCore:
         for operation in chain(*taken.back, taken.reworded):
             self._shapers.add(operation)
         for back in taken.back:
-            self._notes.append(f"offered again: {len(back)} operations, the first of them {back[0].id}")
+            self._out.notes.append(f"offered again: {len(back)} operations, the first of them {back[0].id}")
         for span in (*taken.filled, *taken.gone):
-            self._notes.append(f"missing: {span.incarnation.hex()} {span.first} to {span.last}")
+            self._out.notes.append(f"missing: {span.incarnation.hex()} {span.first} to {span.last}")
         self._ledger.fit(self._breaks)
         self._view.invalidate()
         self._replay.rewind(self._now_ms, self._journal)
         if self.mode is Mode.REPLAYING:
-            self._backlog |= self._journal.ends()
+            self._backlog.add(self._journal.ends())
         self._look_again()
 
     @property
@@ -572,17 +453,17 @@ class SiteCore:
         self._look_when_written = self._ledger.writing.is_under_way
         current, restored = lives.current_of(self.base, self.site)
         for ident in self._ledger.reopen():
-            self._epoch_as_of = ()
-            self._notes.append(f"restored: {ident.incarnation.hex()} opens in place of another life")
+            self._in_charge.reworded()
+            self._out.notes.append(f"restored: {ident.incarnation.hex()} opens in place of another life")
             self.restored = True
             self._view.invalidate()
             self._replay.rewind(self._now_ms, self._journal)
         if restored and not self.restored:
-            self._notes.append("restored: this store is a backup, or was emptied")
+            self._out.notes.append("restored: this store is a backup, or was emptied")
             self.restored = True
         own = lives.stream_of(self.base, self.site, self.incarnation)
         if own is not None and own.closed_at is not None and not self.fenced:
-            self._notes.append(f"fenced: {'nobody' if current is None else current.hex()} is this site's life now")
+            self._out.notes.append(f"fenced: {'nobody' if current is None else current.hex()} is this site's life now")
             self.fenced = True
         self._drain()
 
@@ -598,23 +479,15 @@ class SiteCore:
             self._shapers.add(after)
         self._view.invalidate()
         self._replay.rewind(self._now_ms, self._journal)
-        self._notes.append(f"drained: {len(moved)} records, the first of them {moved[0][0].id}")
+        self._out.notes.append(f"drained: {len(moved)} records, the first of them {moved[0][0].id}")
         for incarnation in sorted({after.id.incarnation for _, after in moved}):
             # Another process that held the same records may have drained them already.
             self._catch_up_with_gate(incarnation)
 
     def _catch_up_with_gate(self, incarnation: bytes) -> None:
         """Take from the state what became of a run while no effects were seen."""
-        run = self._journal.run(incarnation)
-        if run is None:
-            return
-        stream = lives.stream_of(self.base, self.site, incarnation)
-        last = -1 if stream is None else stream.last
-        run.decided = min(run.decided, last)
-        self._ledger.flushed.taken(self._applied[0], incarnation, min(last, run.first - 1))
-        for operation in list(run.after(run.decided)):
-            if operation.id.seq <= last:
-                self._own_decided(operation.id, *self._verdict_in_state(operation.id))
+        for operation in self._ledger.overtaken(incarnation, self._applied[0]):
+            self._own_decided(operation.id, *self._outcomes.in_state(operation.id))
 
     # ------------------------------------------------------------------ the line and the mode
 
@@ -629,15 +502,15 @@ class SiteCore:
     def _line_down(self) -> None:
         self._modes.line_changed()
         self._replay.line_down()
-        self._send = []
+        self._out.send = []
 
     def _changed(self, change: Change | None) -> None:
         if change is None:
             return
-        self._mode_out = change.after
-        self._notes.append(str(change))
+        self._out.mode = change.after
+        self._out.notes.append(str(change))
         if change.after is Mode.REPLAYING:
-            self._backlog, self._catch_up = self._journal.ends(), self._heard_commit
+            self._backlog.begin(self._journal.ends(), self._heard_commit)
         elif change.after is Mode.CUT_OFF:
             for operation in self._callers.waiting():
                 if self._journal.is_durable(operation):
@@ -645,14 +518,8 @@ class SiteCore:
 
     @property
     def _is_settled(self) -> bool:
-        """What was here before the return is decided, and the feed has caught up with what was agreed then."""
-        if self._applied[0] < self._catch_up or self._recalling:
-            return False
-        for incarnation in sorted(self._backlog):
-            run = self._journal.run(incarnation)
-            if run is None or run.decided >= min(self._backlog[incarnation], run.last):
-                del self._backlog[incarnation]
-        return not self._backlog
+        """What a return waits for is done, and what the state lacks is found."""
+        return not self._recalling and self._backlog.is_done(self._applied[0], self._journal)
 
     # ------------------------------------------------------------------ reading
 
@@ -699,20 +566,12 @@ class SiteCore:
 
     def known_to(self, subject: tuple[str, str] | None) -> tuple[int, int]:
         """As of which (index, term) a case, resource or request, as (kind, id), is known here."""
-        held = self._view.preview
-        if held is None or subject is None or not held.covers(keys.head(*subject)):
-            return self._applied
-        return held.index, held.term
+        return self._view.known_to(subject, self._applied)
 
     def prepare_view(self, most: int) -> int:
         """Take at most so many operations more into the view, ahead of who reads it. Returns how many are left."""
         self._view.records(self._ledger.undecided, most)
         return self._view.pending
-
-    @property
-    def _charges(self) -> Records:
-        """Where to read who is in charge: the view, or the agreed state where that says the same for less."""
-        return self._shaped_view() if self._shapers.may_change_charges else self._view.agreed
 
     def is_tentative(self, prefix: bytes) -> bool:
         """Whether any record whose key begins with `prefix` is in the view otherwise than agreed."""
@@ -725,74 +584,10 @@ class SiteCore:
         which one, as (kind, id), where it is one alone.
 
         All who read in one turn of the loop are told the same, so it is made once for them."""
-        kept = self._fresh
-        if kept is not None and kept[0] == now_ms and kept[1] == owner and kept[2].drill is self.drill:
-            return kept[2]
-        told = self._told(now_ms, owner, subject)
-        if self._view.preview is None:  # else it depends on the subject
-            self._fresh = now_ms, owner, told
-        return told
-
-    def _told(self, now_ms: int, owner: str | None, subject: tuple[str, str] | None) -> Freshness:
-        index, term = self.known_to(subject)
-        holder, epoch = self._charge_of(owner)
-        confirmed_ms = self._modes.confirmed_ms
-        return Freshness(
-            mode=self.mode,
-            index=index,
-            term=term,
-            confirmed_age_ms=None if confirmed_ms is None else max(0, now_ms - confirmed_ms),
-            authority=holder,
-            epoch=epoch,
-            unconfirmed_since_ms=self._unconfirmed_since_ms(confirmed_ms),
-            clock_unsure=self._clock.unsure,
-            undecided=self.undecided,
-            restored=self.restored,
-            fenced=self.fenced,
-            drill=self.drill,
-            preview_index=0 if self._view.preview is None else self._view.preview.index,
-        )
-
-    def _charge_of(self, owner: str | None) -> tuple[str, int]:
-        """Who answers for the work of `owner`, and its epoch. Every read asks, so what the agreed state answers is kept
-        until it moves."""
-        agreed_alone = self._view.preview is None and not self._shapers.may_change_charges
-        if self._charged_as_of != self._applied:
-            self._charged, self._charged_as_of = {}, self._applied
-        found = self._charged.get(owner) if agreed_alone else None
-        if found is not None:
-            return found
-        try:
-            draft = drafted(self._charges)
-            asked = self.site if owner is None else owner
-            charge = authority.charge_of(draft, registry.site_of(draft, asked) or asked)
-        except StoreDamaged:
-            return "", self._epoch if owner is None else 0
-        if agreed_alone and len(self._charged) < MOST_CHARGES:
-            self._charged[owner] = charge.holder, charge.epoch
-        return charge.holder, charge.epoch
+        applied, restored, fenced, drill = self._applied, self.restored, self.fenced, self.drill
+        return self._telling.freshness(now_ms, owner, subject, applied, restored, fenced, drill)
 
     def outcome(self, operation: OperationId) -> Outcome:
         """What became of an operation of this site, of this life or an earlier one; a closed one is found under its
         drain. Raises StoreDamaged where the one record that knows cannot be read."""
-        operation = self._ledger.present_id(operation)
-        run = self._journal.run(operation.incarnation)
-        # First what is undecided: the local table may know a verdict of a history that was given up.
-        if run is not None and self._journal.is_durable(operation) and operation.seq > run.decided:
-            return Outcome("unknown" if self.config.forgetful else "journalled")
-        if operation.seq > self._recalling.get(operation.incarnation, operation.seq):
-            return Outcome("journalled")
-        if any(span.has(operation) for span in self._ledger.gone):
-            return Outcome("unknown")
-        known = self._ledger.flushed.verdict(operation) or self._decided(operation)
-        if known is not None:
-            return Outcome("agreed", *known)
-        stream = load_stream(drafted(self.base), operation.site, operation.incarnation)
-        if stream is not None and operation.seq <= stream.last:
-            return Outcome("agreed", *self._verdict_in_state(operation))
-        return Outcome("unknown")
-
-    def _unconfirmed_since_ms(self, confirmed_ms: int | None) -> int | None:
-        if self.mode is not Mode.CUT_OFF:
-            return None
-        return 0 if confirmed_ms is None else self._clock.zone_ms(confirmed_ms) or 0
+        return self._outcomes.outcome(operation, self._recalling)

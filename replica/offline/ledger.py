@@ -260,6 +260,20 @@ class Ledger:
         for operation in ahead.drained_in_vain(self._base, self._site, self.journal):
             self.journal.put(operation)
 
+    # ------------------------------------------------------------------ a state that came whole
+
+    def overtaken(self, incarnation: bytes, at_index: int) -> list[Operation]:
+        """A run is set to where the gate of the state in place stands, entry `at_index`. Returns what is held of it and
+        was decided meanwhile."""
+        run = self.journal.run(incarnation)
+        if run is None:
+            return []
+        stream = lives.stream_of(self._base, self._site, incarnation)
+        last = -1 if stream is None else stream.last
+        run.decided = min(run.decided, last)
+        self.flushed.taken(at_index, incarnation, min(last, run.first - 1))
+        return [operation for operation in run.after(run.decided) if operation.id.seq <= last]
+
     # ------------------------------------------------------------------ restored and closed lives
 
     def reopen(self) -> list[OperationId]:

@@ -21,14 +21,16 @@ an operation counts as not having seen what the preview had shown, and both are 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from heapq import merge
 
-from replica.cases import keys
+from replica.cases import keys, queries
 from replica.cases.draft import drafted
 from replica.cases.gate import load_stream
 from replica.cases.operations import Operation, OperationId
 from replica.cases.records import Empty, Layer, Overlay, Records
+from replica.errors import StoreDamaged
 from replica.offline.view import WorkingView
 
 Undecided = Callable[[], Iterable[Operation]]
@@ -135,14 +137,44 @@ class Views:
         """What is agreed, as far as it is known here."""
         return self._base if self.preview is None else Split(self.preview, self.preview.records, self._base)
 
-    def hold(self, preview: Preview) -> None:
+    def offer(self, preview: Preview, index: int) -> bool:
+        """Hold a preview, the copy being at entry `index`. Whether it is held.
+
+        What is shown never goes back: a preview that is behind what is known here, or does not cover what the one held
+        covers, is of no use. Nor is one of another history; an empty copy has none yet."""
+        held = self.preview
+        if preview.index <= index or (held is not None and preview.index <= held.index):
+            return False
+        if held is not None and not held.covered <= preview.covered:
+            return False
+        if index and not self._is_of_this_history(preview):
+            return False
         self.preview = preview
         self._ahead = WorkingView(self.agreed)
+        return True
+
+    def reached(self, index: int) -> None:
+        """The copy is at entry `index` now. A preview goes where that is as far, or of another history."""
+        held = self.preview
+        if held is not None and (index >= held.index or not self._is_of_this_history(held)):
+            self.drop()
+
+    def _is_of_this_history(self, preview: Preview) -> bool:
+        with suppress(StoreDamaged):
+            return queries.generation(preview.records) == queries.generation(self._base)
+        return False
 
     def drop(self) -> None:
         """The view over the copy has been carried on all the while: it costs nothing to go back to it."""
         self.preview = None
         self._ahead = self._below
+
+    def known_to(self, subject: tuple[str, str] | None, applied: tuple[int, int]) -> tuple[int, int]:
+        """As `SiteCore.known_to`. `applied`: the copy's (index, term)."""
+        held = self.preview
+        if held is None or subject is None or not held.covers(keys.head(*subject)):
+            return applied
+        return held.index, held.term
 
     def add(self, operation: Operation) -> None:
         self._below.add(operation)

@@ -10,11 +10,13 @@ name."""
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from replica.cases.operations import OperationId
+from replica.cases.operations import Operation, OperationId
 from replica.cases.verdicts import Verdict
 from replica.offline.events import Agreed, KeptHere, NotKnown, Receipt, TurnedAway
+from replica.offline.lives import tombstone
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,30 @@ class Callers:
     def turned_away(self, operation: OperationId, why: str, full: bool) -> None:
         """Surely not done."""
         self.ready += [TurnedAway(token, why, full) for token in self._leave(operation)]
+
+    def not_written(
+        self, unwritten: Sequence[Operation], life: bytes, problem: str
+    ) -> tuple[list[Operation], list[OperationId]]:
+        """A full disk has nothing of these. Returns what is to be tried again, and whose callers were turned away.
+
+        Callers who still wait are told that it is surely not done. But a caller who was told `NotKnown` may ask for its
+        operation by name, so that one keeps its number and is tried again; a number below it that was turned away is
+        filled with a tombstone, since rule 5 allows no gap. Openings and drains are nobody's to turn away: of the
+        present `life` alone are others.
+        """
+        kept_to = max((ident.seq for ident in self.told if ident.incarnation == life), default=0)
+        again: list[Operation] = []
+        away: list[OperationId] = []
+        for operation in unwritten:
+            ident = operation.id
+            if ident.incarnation != life or not self.waits_for(ident):
+                again.append(operation)
+                continue
+            self.turned_away(ident, problem, full=True)
+            away.append(ident)
+            if ident.seq <= kept_to:
+                again.append(tombstone(ident, "turned away: the disk was full"))
+        return again, away
 
     def renamed(self, before: OperationId, after: OperationId) -> None:
         """The operation goes on under another id (a drain's)."""
