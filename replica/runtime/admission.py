@@ -60,7 +60,9 @@ class Admission(Generic[W]):
         self._backlog: deque[W] = deque()
         self._behind: Counter[str] = Counter()
         """Per site, how many of its operations wait in the backlog."""
-        self._others_until_ms = 0
+        self._at_work_until_ms: dict[str, int] = {}
+        """Per site, until when it counts as at work. Not one that turned out to have a backlog: what of it came before
+        and was young enough was the beginning of that, and nobody rests for his own sake."""
         self._turn: _Turn | None = None
         self._rests_until_ms = 0
 
@@ -73,9 +75,10 @@ class Admission(Generic[W]):
         if age_ms >= BACKLOG_AGE_MS or self._behind[site]:
             self._backlog.append(offered)
             self._behind[site] += 1
+            self._at_work_until_ms.pop(site, None)
         else:
             self._live.append(offered)
-            self._others_until_ms = now_ms + OTHERS_FOR_MS
+            self._at_work_until_ms[site] = now_ms + OTHERS_FOR_MS
 
     def put_back(self, refused: Sequence[W]) -> None:
         """What was taken and could not be had: it goes first the next time."""
@@ -102,7 +105,7 @@ class Admission(Generic[W]):
         """The operations of the next entry, in order; empty where none may go now."""
         if self._live:
             return _first(self._live, MOST_OPERATIONS)
-        if now_ms >= self._others_until_ms:
+        if now_ms >= self._others_until_ms():
             return self._counted(_first(self._backlog, MOST_OPERATIONS))
         if self._turn is not None or now_ms < self._rests_until_ms:
             return []
@@ -115,7 +118,11 @@ class Admission(Generic[W]):
         """When a backlog that rests may go on; None where only an event can change anything."""
         if not self._backlog:
             return None
-        return self._others_until_ms if self._turn is not None else min(self._rests_until_ms, self._others_until_ms)
+        others_ms = self._others_until_ms()
+        return others_ms if self._turn is not None else min(self._rests_until_ms, others_ms)
+
+    def _others_until_ms(self) -> int:
+        return max(self._at_work_until_ms.values(), default=0)
 
     def _counted(self, taken: list[W]) -> list[W]:
         self._behind.subtract(one.operation.id.site for one in taken)

@@ -89,6 +89,19 @@ def test_some_time_after_the_last_of_them_others_count_as_gone() -> None:
     assert len(admission.take(OTHERS_FOR_MS)) == MOST_OPERATIONS
 
 
+def test_a_site_does_not_rest_for_its_own_sake() -> None:
+    """It was away for as long as an operation is young: some of what it kept is backlog, some is not yet."""
+    admission = Admission[Waiting]()
+    admission.add(of("back", 0), NEW_MS, 0)
+    assert numbers(admission.take(0)) == [("back", 0)]
+    for seq in range(1, 500):
+        admission.add(of("back", seq), OLD_MS, 1)
+    assert len(admission.take(1)) == MOST_OPERATIONS
+    admission.add(of("other", 1), NEW_MS, 1)
+    admission.take(1)
+    assert len(admission.take(1)) == FEW_OPERATIONS
+
+
 def test_what_a_site_does_now_stays_behind_what_it_did_before() -> None:
     admission = with_backlog(1)
     admission.add(of("back", 1), 0, 0)
