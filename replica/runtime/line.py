@@ -284,7 +284,7 @@ class Line:
         least_ms = self._config.timing.line_silent_ms
         received = connection.received_bytes
         while True:
-            await trio.sleep(least_ms / 4000)
+            await trio.sleep(least_ms / 3000)
             silent_ms = least_ms if progress.up else 2 * least_ms
             if connection.received_bytes != received and not self._stood_still():
                 received, self._heard_ms = connection.received_bytes, now_ms()
