@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from replica.raft import pace
 from replica.raft.events import Tick
 from replica.raft.messages import Heartbeat, HeartbeatReply, PreVote, PreVoteReply
+from replica.raft.replication import SETTLING_ROUNDS
 from replica.raft.types import Membership, RaftConfig, Role
 from tests.raft.solo import Solo, only, sent
 
@@ -195,3 +196,29 @@ def test_what_a_peer_answers_late_because_it_was_stopped_makes_nobody_patient() 
 def test_where_everybody_answers_late_the_leader_is_patient() -> None:
     """It may be the leader that is slow to listen, or a line they all share: who is left then needs the time."""
     assert answered_in_one_go((2, 3)).raft.election_timeout_ms > 300
+
+
+def late_after_a_silence(late_rounds: int) -> int:
+    """The election timeout after a peer was silent for four rounds and then answers so many late; the other is quick."""
+    node = Solo(election_timeout_most_ms=2000)
+    node.lead()
+    for _ in range(20):
+        node.settle(
+            node.hear(*(HeartbeatReply(beat.to, 1, 1, beat.context) for beat in sent(node.wait(50), Heartbeat)))
+        )
+    held: list[HeartbeatReply] = []
+    for number in range(4 + late_rounds):
+        beats = sent(node.wait(50), Heartbeat)
+        held += [HeartbeatReply(3, 1, 1, beat.context) for beat in beats if beat.to == 3]
+        node.settle(node.hear(*(HeartbeatReply(2, 1, 1, beat.context) for beat in beats if beat.to == 2)))
+        if number >= 4:
+            node.now_ms += 40
+            node.settle(node.hear(*held))
+            held = []
+    return node.raft.election_timeout_ms
+
+
+def test_who_was_silent_is_given_some_rounds_before_its_answers_are_a_measure() -> None:
+    """It reads what has gathered first, and what it lacks of the log; after that a late answer is a long way."""
+    assert late_after_a_silence(SETTLING_ROUNDS) == 300
+    assert late_after_a_silence(SETTLING_ROUNDS + 4) > 300
