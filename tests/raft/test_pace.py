@@ -199,7 +199,7 @@ def test_where_everybody_answers_late_the_leader_is_patient() -> None:
 
 
 def late_after_a_silence(late_rounds: int) -> int:
-    """The election timeout after a peer was silent for four rounds and then answers so many late; the other is quick."""
+    """The election timeout after a peer was silent for four rounds and then answers so many late, the other none."""
     node = Solo(election_timeout_most_ms=2000)
     node.lead()
     for _ in range(20):
