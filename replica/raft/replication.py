@@ -233,8 +233,8 @@ def receive_heartbeat_reply(state: State, leader: Leader, reply: HeartbeatReply)
 
 def note_silence(state: State, leader: Leader, progress: Progress) -> None:
     """It is heard again, and what it answers late is no measure of the way to it, if another was heard meanwhile: then
-    it was it that said nothing, and not this leader that was slow to listen. Nor are its answers of the next rounds: one
-    that comes 30 ms late would make everybody's patience three times as long for half a second (`pace`)."""
+    it was it that said nothing, and not this leader that was slow to listen. Nor are its answers of the next rounds:
+    one that comes 30 ms late would make everybody's patience three times as long for half a second (`pace`)."""
     others_ms = max((p.heard_ms for p in leader.progress.values() if p is not progress), default=NEVER_MS)
     interval_ms = pace.heartbeat_interval_ms(state.config, state.election_timeout_ms)
     if others_ms - progress.heard_ms > SILENT_BEATS * interval_ms:
