@@ -252,6 +252,7 @@ def _notes(payload: Payload) -> list[tuple[str, str, str]]:
 def test_the_more_severe_is_never_lost(played: Played) -> None:
     """Of priorities and care levels the most severe one that stands holds; and none went but by who knew it."""
     said = {operation.id: operation for operation in _said(played)}
+    order = {ident: place for place, ident in enumerate(said)}
     for case in [
         view for view in (queries.read_case(played.world.records, case) for case in CASES) if view is not None
     ]:
@@ -260,8 +261,9 @@ def test_the_more_severe_is_never_lost(played: Played) -> None:
                 assert SEVERITY[one.values[0].value] == min(SEVERITY[value.value] for value in one.values)
         for past in case.history:
             ident, by = OperationId.parse(past.value.operation), OperationId.parse(past.by)
-            # One that comes after what it names said the field twice itself, and its first word went by the second.
-            if past.rule == Rule.MORE_SEVERE.value and past.became == "replaced" and past.value.index <= past.by_index:
+            # One that comes after what it names, be it in one entry, said the field twice itself, and its first word
+            # went by the second.
+            if past.rule == Rule.MORE_SEVERE.value and past.became == "replaced" and order[ident] <= order[by]:
                 assert past.value.index <= said[by].seen or _in_own_past(said, by, ident), (past.field, past.by)
 
 
