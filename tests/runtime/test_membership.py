@@ -227,6 +227,8 @@ def test_a_zone_that_nobody_will_have_is_out_unless_it_only_waits_to_be_added(
     zone._linked = {2, 3}
     assert zone.is_out(NOBODY) is out
     assert not zone.is_out(2)
+    del refused.refusals["zone-3"]  # one of two is no majority
+    assert not zone.is_out(NOBODY)
 
 
 async def test_a_zone_that_joins_does_not_list_itself_and_one_that_founds_does(tmp_path: Path) -> None:
